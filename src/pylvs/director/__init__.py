@@ -1,0 +1,1 @@
+"""Directors: the interface that holds services, and its implementations."""

@@ -1,0 +1,55 @@
+"""The contract that every director answers to. A director validates as the kernel's IPVS does and raises `Refused`."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Protocol
+
+    from pylvs.model import Connection, Endpoint, RealServer, ServiceId, ServiceSnapshot, Timeouts, VirtualService
+else:
+    Protocol = object
+
+
+class Director(Protocol):
+    """A table of virtual services and what became of their connections."""
+
+    def services(self) -> Sequence[ServiceSnapshot]:
+        """Every service, in no order that means anything; a service's servers are in scheduling order."""
+
+    def service(self, id: ServiceId) -> ServiceSnapshot:
+        """One service; raises `NoSuchService`."""
+
+    def add_service(self, service: VirtualService) -> None:
+        """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`, `NotYetSupported`, `TableFull`."""
+
+    def edit_service(self, service: VirtualService) -> None:
+        """Replace everything about a service but its servers; raises `NoSuchService`, `SchedulerNotFound`, ..."""
+
+    def delete_service(self, id: ServiceId) -> None:
+        """Raises `NoSuchService`."""
+
+    def add_server(self, id: ServiceId, server: RealServer) -> None:
+        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, ..."""
+
+    def edit_server(self, id: ServiceId, server: RealServer) -> None:
+        """Replace everything about a server but its endpoint; raises `ServiceNotDefined`, `NoSuchDestination`, ..."""
+
+    def delete_server(self, id: ServiceId, endpoint: Endpoint) -> None:
+        """Raises `ServiceNotDefined`, `NoSuchDestination`."""
+
+    def flush(self) -> None:
+        """Delete every service."""
+
+    def zero(self, id: ServiceId | None = None) -> None:
+        """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""
+
+    def timeouts(self) -> Timeouts:
+        """The three timeouts that can be set."""
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """A field of 0 leaves that timeout as it is."""
+
+    def connections(self) -> Iterator[Connection]:
+        """Every connection, in table order."""

@@ -1,0 +1,18 @@
+"""One tracked flow, as a listing shows it."""
+
+from __future__ import annotations
+
+from pylvs.model.address import Endpoint
+from pylvs.model.service import Protocol
+from pylvs.model.value import Value
+
+
+class Connection(Value):
+    """`state` has the kernel's name (ESTABLISHED, SYN_RECV, UDP, ...); `expires` is in whole seconds, rounded down."""
+
+    protocol: Protocol
+    client: Endpoint
+    virtual: Endpoint
+    server: Endpoint
+    state: str
+    expires: int

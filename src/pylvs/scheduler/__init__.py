@@ -1,0 +1,1 @@
+"""Schedulers: who gets the next connection."""
