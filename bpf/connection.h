@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The connection table: open addressing over cache-line slots, in buckets of eight.
+ *
+ * A tuple's hash names its home bucket and the slot to look at first. When the home bucket is full the connection goes to one
+ * of the next PROBES - 1 buckets (at a stride from the same hash), and the home bucket counts it in `overflow`: so a look-up
+ * leaves the home bucket only if something that belongs there is elsewhere.
+ *
+ * A slot becomes live under the creation lock of its tuple, so that no tuple is ever live twice. Nothing else takes a lock:
+ * `control` changes by compare-and-swap, and a slot is reused only after every program that could have seen its former
+ * connection has ended (the sweep marks it one round before it ends it).
+ */
+#pragma once
+
+#include "maps.h"
+#include "parse.h"
+#include "state.h"
+
+/* Set before loading, from the table's settings. Python knows this layout: six words of 64 bits, one of 32. */
+const volatile struct {
+	__u64 seed[6];
+	__u32 bucket_mask;
+} table SEC(".rodata.table") = {.seed = {1, 3, 5, 7, 9, 11}, .bucket_mask = DEFAULT_BUCKETS - 1};
+
+#define FIELD(control, shift, bits) ((control) >> (shift) & ((1ULL << (bits)) - 1))
+#define EXPIRING (1ULL << CONTROL_EXPIRING)
+#define AWAY (1ULL << CONTROL_AWAY)
+#define PHASE_MASK (3ULL << CONTROL_PHASE)
+#define STATE_MASK (0xffULL << CONTROL_STATE)
+#define IDENTITY_MASK (PHASE_MASK | 0xffULL << CONTROL_PROTOCOL | 0xffffULL << CONTROL_TAG)
+
+static __always_inline __u32 phase_of(__u64 control)
+{
+	return FIELD(control, CONTROL_PHASE, 2);
+}
+
+static __always_inline __u32 side_of(__u64 control)
+{
+	return FIELD(control, CONTROL_SIDE, 1);
+}
+
+static __always_inline __u32 method_of(__u64 control)
+{
+	return FIELD(control, CONTROL_METHOD, 4);
+}
+
+static __always_inline __u32 state_of(__u64 control)
+{
+	return FIELD(control, CONTROL_STATE, 8);
+}
+
+static __always_inline __u64 with_state(__u64 control, __u32 state)
+{
+	return (control & ~STATE_MASK) | (__u64)state << CONTROL_STATE;
+}
+
+static __always_inline __u64 with_phase(__u64 control, enum slot_phase phase)
+{
+	return (control & ~PHASE_MASK) | phase;
+}
+
+static __always_inline bool swap_control(struct connection *connection, __u64 from, __u64 to)
+{
+	return __sync_val_compare_and_swap(&connection->control, from, to) == from;
+}
+
+/* Everything one needs to find a tuple. */
+struct place {
+	__u64 hash;
+	__u32 bucket;
+	__u32 start;
+	__u64 identity; /* what `control & IDENTITY_MASK` of its live slot is */
+};
+
+static __always_inline __u32 ports_of(const __be16 *source_port)
+{
+	return *(const __u32 *)source_port;
+}
+
+static __always_inline struct place place_of(const struct tuple *tuple)
+{
+	__u64 hash = tuple->source.half[0] * table.seed[0] + tuple->source.half[1] * table.seed[1] +
+		     tuple->destination.half[0] * table.seed[2] + tuple->destination.half[1] * table.seed[3] +
+		     ((__u64)ports_of(&tuple->source_port) << 8 | tuple->protocol) * table.seed[4];
+	hash = (hash ^ hash >> 32) * table.seed[5];
+	hash ^= hash >> 32;
+	return (struct place){
+		.hash = hash,
+		.bucket = hash & table.bucket_mask,
+		.start = hash >> 45,
+		.identity = PHASE_LIVE | (__u64)tuple->protocol << CONTROL_PROTOCOL | hash >> 48 << CONTROL_TAG,
+	};
+}
+
+static __always_inline __u32 bucket_at(const struct place *place, __u32 probe)
+{
+	return (place->bucket + probe * ((__u32)(place->hash >> 32) | 1)) & table.bucket_mask;
+}
+
+static __always_inline bool same_tuple(const struct connection *connection, const struct tuple *tuple)
+{
+	return !((connection->source.half[0] ^ tuple->source.half[0]) |
+		 (connection->source.half[1] ^ tuple->source.half[1]) |
+		 (connection->destination.half[0] ^ tuple->destination.half[0]) |
+		 (connection->destination.half[1] ^ tuple->destination.half[1]) |
+		 (ports_of(&connection->source_port) ^ ports_of(&tuple->source_port)));
+}
+
+static __always_inline struct connection *find_in(struct bucket *bucket, const struct tuple *tuple,
+						  const struct place *place)
+{
+#pragma unroll
+	for (__u32 i = 0; i < SLOTS; i++) {
+		struct connection *connection = &bucket->slot[(place->start + i) % SLOTS];
+		if ((READ_ONCE(connection->control) & IDENTITY_MASK) == place->identity && same_tuple(connection, tuple))
+			return connection;
+	}
+	return NULL;
+}
+
+static __noinline struct connection *find_away(const struct tuple *tuple, const struct place *place)
+{
+	if (!tuple || !place)
+		return NULL;
+	for (__u32 probe = 1; probe < PROBES; probe++) {
+		__u32 index = bucket_at(place, probe);
+		struct bucket *bucket = bpf_map_lookup_elem(&connections, &index);
+		struct connection *connection = bucket ? find_in(bucket, tuple, place) : NULL;
+		if (connection)
+			return connection;
+	}
+	return NULL;
+}
+
+static __always_inline struct connection *find(const struct tuple *tuple, const struct place *place)
+{
+	struct bucket *home = bpf_map_lookup_elem(&connections, &place->bucket);
+	if (!home)
+		return NULL;
+	struct connection *connection = find_in(home, tuple, place);
+	if (likely(connection))
+		return connection;
+	return unlikely(READ_ONCE(home->slot[0].overflow)) ? find_away(tuple, place) : NULL;
+}
+
+static __always_inline struct connection *slot_at(__u32 index)
+{
+	__u32 bucket_index = index / SLOTS;
+	struct bucket *bucket = bpf_map_lookup_elem(&connections, &bucket_index);
+	if (!bucket)
+		return NULL;
+	only_from_here_on(index); /* the verifier wants no arithmetic on a pointer that may be null */
+	return &bucket->slot[index % SLOTS];
+}
+
+static __always_inline struct connection *peer_of(const struct connection *connection)
+{
+	__u32 peer = READ_ONCE(connection->peer);
+	return peer ? slot_at(peer - 1) : NULL;
+}
+
+/* What a new slot holds, beside its tuple. */
+struct entry {
+	__u8 side;
+	__u8 method;
+	__u8 state;
+	__u32 deadline;
+	__u32 server;
+	__u32 peer;
+};
+
+static __always_inline void fill(struct connection *connection, const struct tuple *tuple, const struct entry *entry,
+				 const struct place *place, __u64 generation, bool away)
+{
+	connection->source = tuple->source;
+	connection->destination = tuple->destination;
+	connection->source_port = tuple->source_port;
+	connection->destination_port = tuple->destination_port;
+	connection->deadline = entry->deadline;
+	connection->server = entry->server;
+	connection->peer = entry->peer;
+	__u64 control = place->identity | (__u64)entry->side << CONTROL_SIDE |
+			(__u64)entry->method << CONTROL_METHOD | (__u64)entry->state << CONTROL_STATE |
+			generation << CONTROL_GENERATION | (away ? AWAY : 0);
+	/* an exchange is a full barrier: whoever sees the slot live sees what is in it */
+	(void)__sync_lock_test_and_set(&connection->control, control);
+}
+
+enum claim_result { CLAIMED, FOUND, FULL };
+
+/* Take a free slot of one bucket, if there is one; the slot's number is left in *slot. Runs under the creation lock. */
+static __always_inline enum claim_result claim_in(struct bucket *bucket, const struct tuple *tuple,
+						  const struct entry *entry, const struct place *place, bool away,
+						  __u32 *slot)
+{
+	for (__u32 i = 0; i < SLOTS; i++) {
+		__u32 number = (place->start + i) % SLOTS;
+		struct connection *connection = &bucket->slot[number];
+		__u64 control = READ_ONCE(connection->control);
+		if (phase_of(control) != PHASE_FREE)
+			continue;
+		__u64 generation = FIELD(control, CONTROL_GENERATION, 16) + 1 & 0xffff;
+		if (!swap_control(connection, control, PHASE_BUSY | generation << CONTROL_GENERATION))
+			continue;
+		fill(connection, tuple, entry, place, generation, away);
+		*slot = number;
+		return CLAIMED;
+	}
+	return FULL;
+}
+
+static __always_inline struct creation_lock *creation_lock_of(const struct place *place)
+{
+	__u32 stripe = place->hash % LOCKS;
+	return bpf_map_lookup_elem(&creation_locks, &stripe);
+}
+
+/*
+ * The home bucket is full, or what belongs there is elsewhere. The lock is held for the whole walk, so nothing may be called
+ * meanwhile: the buckets are looked up first.
+ */
+static __noinline int insert_away(const struct tuple *tuple, const struct entry *entry, const struct place *place,
+				  __u32 *index)
+{
+	struct bucket *buckets[PROBES];
+	if (!tuple || !entry || !place || !index)
+		return FULL;
+#pragma unroll
+	for (__u32 probe = 0; probe < PROBES; probe++) {
+		__u32 number = bucket_at(place, probe);
+		buckets[probe] = bpf_map_lookup_elem(&connections, &number);
+		if (!buckets[probe])
+			return FULL;
+	}
+	struct creation_lock *lock = creation_lock_of(place);
+	if (!lock)
+		return FULL;
+	enum claim_result result = FULL;
+	__u32 slot = 0, found = 0;
+	bpf_spin_lock(&lock->lock);
+#pragma unroll
+	for (__u32 probe = 0; probe < PROBES; probe++)
+		if (result == FULL && find_in(buckets[probe], tuple, place))
+			result = FOUND;
+#pragma unroll
+	for (__u32 probe = 0; probe < PROBES; probe++) {
+		if (result != FULL)
+			continue;
+		result = claim_in(buckets[probe], tuple, entry, place, probe, &slot);
+		found = probe;
+	}
+	if (result == CLAIMED && found)
+		__sync_fetch_and_add(&buckets[0]->slot[0].overflow, 1);
+	bpf_spin_unlock(&lock->lock);
+	*index = bucket_at(place, found) * SLOTS + slot;
+	return result;
+}
+
+static __noinline int insert_home(const struct tuple *tuple, const struct entry *entry, const struct place *place,
+				  __u32 *index)
+{
+	if (!tuple || !entry || !place || !index)
+		return FULL;
+	struct bucket *home = bpf_map_lookup_elem(&connections, &place->bucket);
+	struct creation_lock *lock = creation_lock_of(place);
+	if (!home || !lock)
+		return FULL;
+	__u32 slot = 0;
+	enum claim_result result = FULL;
+	bpf_spin_lock(&lock->lock);
+	if (find_in(home, tuple, place))
+		result = FOUND;
+	else if (!READ_ONCE(home->slot[0].overflow))
+		result = claim_in(home, tuple, entry, place, false, &slot);
+	bpf_spin_unlock(&lock->lock);
+	*index = place->bucket * SLOTS + slot;
+	return result;
+}
+
+/* Make a tuple live unless it is already. *index is the new slot's, for CLAIMED. */
+static __always_inline int insert(const struct tuple *tuple, const struct entry *entry, const struct place *place,
+				  __u32 *index)
+{
+	int result = insert_home(tuple, entry, place, index);
+	return unlikely(result == FULL) ? insert_away(tuple, entry, place, index) : result;
+}
+
+/* Make a slot that has ended usable again. Only the sweep does this. */
+static __always_inline void free_slot(struct connection *connection, __u64 control)
+{
+	if (!swap_control(connection, control, with_phase(control, PHASE_BUSY)))
+		return;
+	if (control & AWAY) {
+		struct tuple tuple = {
+			.source = connection->source,
+			.destination = connection->destination,
+			.source_port = connection->source_port,
+			.destination_port = connection->destination_port,
+			.protocol = FIELD(control, CONTROL_PROTOCOL, 8),
+		};
+		struct place place = place_of(&tuple);
+		struct bucket *home = bpf_map_lookup_elem(&connections, &place.bucket);
+		if (home)
+			__sync_fetch_and_add(&home->slot[0].overflow, -1);
+	}
+	__u64 generation = FIELD(control, CONTROL_GENERATION, 16);
+	(void)__sync_lock_test_and_set(&connection->control, PHASE_FREE | generation << CONTROL_GENERATION);
+}
+
+static __always_inline bool is_active(__u32 state)
+{
+	return state < STATES && active_state[state];
+}
+
+static __always_inline void add_load(__u32 server_index, __u64 change)
+{
+	struct server *server = bpf_map_lookup_elem(&servers, &server_index);
+	if (server)
+		__sync_fetch_and_add(&server->load, change);
+}
+
+static __always_inline __u64 load_of(__u32 state)
+{
+	return is_active(state) ? LOAD_ACTIVE : LOAD_INACTIVE;
+}
+
+/* The other side's slot is dead with its owner; it carries no counters. */
+static __always_inline void kill_peer(struct connection *peer, __u32 owner_index)
+{
+	for (int i = 0; i < 8; i++) {
+		__u64 control = READ_ONCE(peer->control);
+		if (phase_of(control) != PHASE_LIVE || side_of(control) != SIDE_SERVER || peer->peer != owner_index + 1)
+			return;
+		if (swap_control(peer, control, with_phase(control & ~EXPIRING, PHASE_DEAD)))
+			return;
+	}
+}
+
+/* End a live connection, given its owner's slot and the control word seen there. False if it has changed since. */
+static __always_inline bool end_connection(struct connection *owner, __u32 owner_index, __u64 control)
+{
+	if (!swap_control(owner, control, with_phase(control & ~EXPIRING, PHASE_DEAD)))
+		return false;
+	add_load(owner->server, -load_of(state_of(control)));
+	struct connection *peer = peer_of(owner);
+	if (peer)
+		kill_peer(peer, owner_index);
+	return true;
+}
+
+/* Tell the server side's slot of its owner's state, until what it was told is what holds. */
+static __always_inline void publish_state(struct connection *owner, struct connection *peer, __u32 deadline)
+{
+	for (int i = 0; i < 8; i++) {
+		__u32 state = state_of(READ_ONCE(owner->control));
+		__u64 control = READ_ONCE(peer->control);
+		if (phase_of(control) != PHASE_LIVE)
+			return;
+		if (state_of(control) == state)
+			break;
+		swap_control(peer, control, with_state(control, state));
+	}
+	WRITE_ONCE(peer->deadline, deadline);
+}
+
+static __always_inline __u32 deadline_after(__u32 state)
+{
+	__u32 zero = 0;
+	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
+	if (!setting || state >= STATES)
+		return 0;
+	return setting->now + setting->timeout[state];
+}
+
+/* The slow part of a hit: the state changes, or the sweep was about to end the connection. False if it ended first. */
+static __noinline bool change_state(struct connection *owner, enum direction direction, __u32 tcp_flags)
+{
+	if (!owner)
+		return false;
+	for (int i = 0; i < 8; i++) {
+		__u64 control = READ_ONCE(owner->control);
+		if (phase_of(control) != PHASE_LIVE)
+			return false;
+		__u32 before = state_of(control);
+		__u32 after =
+			state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), (__u8)tcp_flags);
+		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
+			continue;
+		if (is_active(before) != is_active(after))
+			add_load(owner->server, load_of(after) - load_of(before));
+		__u32 deadline = deadline_after(after);
+		WRITE_ONCE(owner->deadline, deadline);
+		struct connection *peer = peer_of(owner);
+		if (peer)
+			publish_state(owner, peer, deadline);
+		return true;
+	}
+	return true; /* others change it as fast as we do: their change is as good */
+}
+
+/* A packet of the connection was seen. False if the connection ended before it. */
+static __always_inline bool refresh(struct connection *connection, __u64 control, enum direction direction,
+				    __u8 tcp_flags)
+{
+	__u32 state = state_of(control);
+	bool changes = state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state;
+	if (unlikely(changes || control & EXPIRING)) {
+		if (direction != OUTPUT)
+			return change_state(connection, direction, tcp_flags);
+		struct connection *owner = peer_of(connection);
+		return owner && change_state(owner, direction, tcp_flags);
+	}
+	__u32 deadline = deadline_after(state);
+	if (READ_ONCE(connection->deadline) != deadline)
+		WRITE_ONCE(connection->deadline, deadline);
+	return true;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What becomes of a packet: pass, drop by name, or forward to a server or back to its client. Nothing is sent here. */
+#pragma once
+
+#include "connection.h"
+#include "schedule.h"
+
+enum verdict { VERDICT_PASS, VERDICT_DROP, VERDICT_REQUEST, VERDICT_REPLY };
+
+struct decision {
+	enum drop_reason reason;
+	__u64 control;
+	struct connection *connection;
+	struct server *server;
+	__u32 server_index;
+	bool rewrite; /* NAT: the destination of a request, the source of a reply */
+};
+
+/* Addresses that no honest packet comes from. The kernel's stack refuses them too, so they are left to it. */
+static __always_inline bool hostile_source(const struct packet *packet)
+{
+	__be32 source = packet->ip->saddr;
+	__u8 first = source & 0xff;
+	return first == 0 || first == 127 || first >= 224 || source == packet->ip->daddr;
+}
+
+static __always_inline bool may_create(const struct packet *packet)
+{
+	if (packet->tuple.protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_RST)) != TCP_SYN)
+		return false;
+	return !hostile_source(packet);
+}
+
+static __always_inline struct tuple answer_tuple(const struct packet *packet, const struct server *server)
+{
+	return (struct tuple){
+		.source = server->address,
+		.destination = packet->tuple.source,
+		.source_port = server->port,
+		.destination_port = packet->tuple.source_port,
+		.protocol = packet->tuple.protocol,
+	};
+}
+
+/* A client uses one port for two services of one server. The older connection gives way unless it is active. */
+static __noinline bool give_way(const struct tuple *answer, const struct place *place)
+{
+	if (!answer || !place)
+		return false;
+	struct connection *found = find(answer, place);
+	if (!found)
+		return true;
+	struct connection *owner = peer_of(found);
+	if (!owner)
+		return false;
+	__u64 control = READ_ONCE(owner->control);
+	if (phase_of(control) != PHASE_LIVE || is_active(state_of(control)))
+		return false;
+	return end_connection(owner, found->peer - 1, control);
+}
+
+/* The second slot of a NAT connection, by which answers are found. */
+static __always_inline int insert_answer(const struct packet *packet, const struct server *server, struct entry *entry,
+					 struct connection *owner, __u32 owner_index)
+{
+	struct tuple answer = answer_tuple(packet, server);
+	struct place place = place_of(&answer);
+	__u32 index = 0;
+	entry->side = SIDE_SERVER;
+	entry->peer = owner_index + 1;
+	int result = insert(&answer, entry, &place, &index);
+	if (result == FOUND && give_way(&answer, &place))
+		result = insert(&answer, entry, &place, &index);
+	if (result == CLAIMED)
+		WRITE_ONCE(owner->peer, index + 1);
+	return result;
+}
+
+static __always_inline void count_connection(const struct decision *decision)
+{
+	struct statistics *statistics = bpf_map_lookup_elem(&server_statistics, &decision->server_index);
+	if (statistics)
+		statistics->connections++;
+	statistics = bpf_map_lookup_elem(&service_statistics, &decision->server->service);
+	if (statistics)
+		statistics->connections++;
+}
+
+static __always_inline enum verdict drop(struct decision *decision, enum drop_reason reason)
+{
+	decision->reason = reason;
+	return VERDICT_DROP;
+}
+
+/* A packet that belongs to no connection: make one, if a service wants it. */
+static __noinline int create(const struct packet *packet, const struct place *place, struct decision *decision)
+{
+	if (!packet || !place || !decision)
+		return VERDICT_PASS;
+	__u32 service_index = 0;
+	struct service *service = service_of(&packet->tuple, &service_index);
+	if (!service || !may_create(packet))
+		return VERDICT_PASS;
+	if (packet->fragment)
+		return drop(decision, DROP_FRAGMENT);
+	if (!schedule(service, service_index, &decision->server_index))
+		return drop(decision, DROP_NO_SERVER);
+	struct server *server = decision->server = server_at(decision->server_index);
+	if (!server)
+		return drop(decision, DROP_NO_SERVER);
+
+	struct entry entry = {
+		.side = SIDE_CLIENT,
+		.method = server->method,
+		.state = packet->tuple.protocol == IPPROTO_TCP ? STATE_SYN_RECV : STATE_UDP,
+		.server = decision->server_index,
+	};
+	entry.deadline = deadline_after(entry.state);
+	__u64 load = load_of(entry.state);
+	__sync_fetch_and_add(&server->load, load);
+	__u32 index = 0;
+	int result = insert(&packet->tuple, &entry, place, &index);
+	if (result != CLAIMED)
+		__sync_fetch_and_add(&server->load, -load);
+	if (result == FULL)
+		return drop(decision, DROP_TABLE_FULL);
+	struct connection *connection = result == CLAIMED ? slot_at(index) : find(&packet->tuple, place);
+	if (!connection)
+		return drop(decision, DROP_TABLE_FULL);
+	decision->connection = connection;
+	decision->control = READ_ONCE(connection->control);
+	if (result == FOUND) { /* another CPU made it meanwhile */
+		decision->server_index = connection->server;
+		decision->server = server_at(decision->server_index);
+		return decision->server ? VERDICT_REQUEST : drop(decision, DROP_SERVER_DELETED);
+	}
+	if (entry.method == METHOD_NAT) {
+		result = insert_answer(packet, server, &entry, connection, index);
+		if (result != CLAIMED) {
+			end_connection(connection, index, decision->control);
+			return drop(decision, result == FULL ? DROP_TABLE_FULL : DROP_TUPLE_IN_USE);
+		}
+	}
+	count_connection(decision);
+	return VERDICT_REQUEST;
+}
+
+/* A client that opens a new connection from a port whose former one has closed: the kernel's conn_reuse_mode=1. */
+static __always_inline bool reuses_port(const struct packet *packet, __u64 control)
+{
+	__u32 state = state_of(control);
+	return packet->tuple.protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN &&
+	       (state == STATE_TIME_WAIT || state == STATE_CLOSE);
+}
+
+static __always_inline enum verdict decide(const struct packet *packet, struct decision *decision)
+{
+	struct place place = place_of(&packet->tuple);
+	struct connection *connection = find(&packet->tuple, &place);
+	if (unlikely(!connection)) {
+		enum verdict verdict = create(packet, &place, decision);
+		decision->rewrite = method_of(decision->control) == METHOD_NAT;
+		return verdict;
+	}
+	__u64 control = READ_ONCE(connection->control);
+	decision->connection = connection;
+	decision->control = control;
+	decision->server_index = connection->server;
+	decision->rewrite = method_of(control) == METHOD_NAT;
+	struct server *server = decision->server = server_at(decision->server_index);
+	if (!server)
+		return drop(decision, DROP_SERVER_DELETED);
+	if (unlikely(packet->fragment))
+		return drop(decision, DROP_FRAGMENT);
+	if (side_of(control) == SIDE_SERVER)
+		return VERDICT_REPLY;
+	if (unlikely(packet->tuple.protocol == IPPROTO_TCP && packet->tcp_flags & TCP_SYN &&
+		     reuses_port(packet, control))) {
+		__u32 owner_index = 0;
+		struct connection *peer = peer_of(connection);
+		if (peer)
+			owner_index = peer->peer - 1;
+		end_connection(connection, owner_index, control);
+		enum verdict verdict = create(packet, &place, decision);
+		decision->rewrite = method_of(decision->control) == METHOD_NAT;
+		return verdict;
+	}
+	if (unlikely(server->phase != SERVER_AVAILABLE))
+		return drop(decision, DROP_SERVER_DELETED);
+	return VERDICT_REQUEST;
+}
+
+static __always_inline void count_packet(struct statistics *statistics, enum verdict verdict, __u32 length)
+{
+	if (!statistics)
+		return;
+	if (verdict == VERDICT_REQUEST) {
+		statistics->in_packets++;
+		statistics->in_bytes += length;
+	} else {
+		statistics->out_packets++;
+		statistics->out_bytes += length;
+	}
+}
+
+/* The packet is going to be forwarded: the connection's state, its end, and the counters follow it. */
+static __always_inline bool account(const struct packet *packet, const struct decision *decision, enum verdict verdict,
+				    __u32 length)
+{
+	enum direction direction = verdict == VERDICT_REPLY ? OUTPUT : decision->rewrite ? INPUT : INPUT_ONLY;
+	if (!refresh(decision->connection, decision->control, direction, packet->tcp_flags))
+		return false;
+	if (decision->server->phase != SERVER_AVAILABLE)
+		return true;
+	count_packet(bpf_map_lookup_elem(&server_statistics, &decision->server_index), verdict, length);
+	count_packet(bpf_map_lookup_elem(&service_statistics, &decision->server->service), verdict, length);
+	return true;
+}
+
+static __always_inline void count_drop(enum drop_reason reason)
+{
+	__u32 index = reason;
+	__u64 *count = bpf_map_lookup_elem(&drops, &index);
+	if (count)
+		++*count;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The complete path: the kernel's helpers keep checksum offloads right, and its neighbour table finds the MAC. */
+#pragma once
+
+#include "forward.h"
+
+struct exit {
+	__u32 interface;
+	__be32 gateway;
+};
+
+/* The route, if it may be asked: the kernel answers only where it forwards. */
+static __noinline int find_exit(struct __sk_buff *skb, const struct packet *packet, struct decision *decision,
+				enum verdict verdict, struct exit *exit)
+{
+	if (!packet || !decision || !exit)
+		return DROP_NO_ROUTE;
+	struct bpf_fib_lookup fib = {.tot_len = skb->gso_segs > 1 ? 0 : packet->length};
+	long result = look_up_route(skb, &fib, packet, next_stop(packet, decision, verdict), skb->ifindex);
+	exit->interface = fib.ifindex;
+	exit->gateway = fib.ipv4_dst;
+	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		if (verdict == VERDICT_REQUEST)
+			remember_next_hop(&decision->server->next_hop, &fib, now_in_ticks());
+		return DROP_REASONS;
+	}
+	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return DROP_REASONS;
+	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return DROP_TOO_BIG;
+	if (verdict == VERDICT_REQUEST && decision->server->interface) {
+		exit->interface = decision->server->interface;
+		exit->gateway = decision->server->address.word[3];
+		return DROP_REASONS;
+	}
+	return DROP_NO_ROUTE;
+}
+
+static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packet *packet, struct rewriting to,
+				       enum verdict verdict)
+{
+	bool request = verdict == VERDICT_REQUEST;
+	bool udp = packet->tuple.protocol == IPPROTO_UDP;
+	__be32 from = request ? packet->ip->daddr : packet->ip->saddr;
+	__be16 from_port = packet->ports[request];
+	__u32 l4 = packet->l4_offset;
+	__u32 address_at = sizeof(struct ethhdr) + (request ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr));
+	__u32 port_at = l4 + (request ? offsetof(struct udphdr, dest) : offsetof(struct udphdr, source));
+	__u32 check_at = l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
+	__u64 zero_means_none = udp ? BPF_F_MARK_MANGLED_0 : 0;
+
+	return !bpf_l4_csum_replace(skb, check_at, from, to.address, BPF_F_PSEUDO_HDR | zero_means_none | 4) &&
+	       (from_port == to.port || !bpf_l4_csum_replace(skb, check_at, from_port, to.port, zero_means_none | 2)) &&
+	       !bpf_l3_csum_replace(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, check), from, to.address, 4) &&
+	       !bpf_skb_store_bytes(skb, address_at, &to.address, sizeof(to.address), 0) &&
+	       (from_port == to.port || !bpf_skb_store_bytes(skb, port_at, &to.port, sizeof(to.port), 0));
+}
+
+static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
+						enum verdict verdict, int *action)
+{
+	struct exit exit;
+	if (packet->ip->ttl <= 1)
+		return DROP_TTL_EXCEEDED;
+	enum drop_reason reason = find_exit(skb, packet, decision, verdict, &exit);
+	if (reason != DROP_REASONS)
+		return reason;
+	__u32 length = skb->len - sizeof(struct ethhdr);
+	if (!account(packet, decision, verdict, length))
+		return DROP_SERVER_DELETED;
+	decrement_ttl(packet->ip);
+	if (decision->rewrite && !rewrite_tc(skb, packet, rewriting_of(decision, verdict), verdict))
+		return DROP_REWRITE;
+	struct bpf_redir_neigh next = {.nh_family = AF_INET, .ipv4_nh = exit.gateway};
+	*action = bpf_redirect_neigh(exit.interface, &next, sizeof(next), 0);
+	return DROP_REASONS;
+}

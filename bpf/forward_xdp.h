@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The fast path: frames are changed in place. What it can't do right goes up to the tc program, before anything is counted. */
+#pragma once
+
+#include "forward.h"
+
+struct way {
+	__u64 destination_mac;
+	__u64 source_mac;
+	__u32 interface;
+};
+
+/* May frames be sent out of it from XDP? */
+static __always_inline bool sends_xdp(__u32 index)
+{
+	__u32 slot = index % INTERFACES;
+	struct interface *interface = bpf_map_lookup_elem(&interfaces, &slot);
+	return interface && interface->index == index && interface->xdp;
+}
+
+/* Frames for other stations, seen because the interface is promiscuous, are not ours. */
+static __always_inline bool for_this_host(const struct xdp_md *ctx, const struct ethhdr *eth)
+{
+	__u32 index = ctx->ingress_ifindex;
+	__u32 slot = index % INTERFACES;
+	struct interface *interface = bpf_map_lookup_elem(&interfaces, &slot);
+	return interface && interface->index == index && mac_to_u64(interface->mac) == mac_to_u64(eth->h_dest);
+}
+
+/*
+ * A server's next hop is remembered for a second; then one packet goes up to tc, which sends it through the kernel's neighbour
+ * table (so that the neighbour is probed as always) and remembers anew.
+ */
+static __always_inline bool way_to_server(const struct packet *packet, const struct decision *decision, struct way *way)
+{
+	const struct next_hop *hop = &decision->server->next_hop;
+	if ((__s32)(READ_ONCE(hop->good_until) - now_in_ticks()) <= 0 || packet->length > READ_ONCE(hop->mtu))
+		return false;
+	way->destination_mac = READ_ONCE(hop->destination_mac);
+	way->source_mac = READ_ONCE(hop->source_mac);
+	way->interface = next_hop_interface(way->destination_mac, way->source_mac);
+	return true;
+}
+
+/* For the same reason the first answer of a connection goes through tc. */
+static __noinline int way_to_client(struct xdp_md *ctx, const struct packet *packet, struct way *way)
+{
+	if (!packet || !way)
+		return false;
+	if (packet->tuple.protocol == IPPROTO_TCP && packet->tcp_flags & TCP_SYN)
+		return false;
+	struct bpf_fib_lookup fib = {.tot_len = packet->length};
+	if (look_up_route(ctx, &fib, packet, packet->ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
+		return false;
+	way->destination_mac = mac_to_u64(fib.dmac);
+	way->source_mac = mac_to_u64(fib.smac);
+	way->interface = fib.ifindex;
+	return true;
+}
+
+static __always_inline __u16 checksum_plus(__u16 checksum, __u32 difference)
+{
+	__u32 sum = (__u16)~checksum + (difference & 0xffff) + (difference >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* What replacing one 32-bit word does to a ones' complement sum, folded to less than 18 bits. */
+static __always_inline __u32 difference_of(__be32 from, __be32 to)
+{
+	return (~from & 0xffff) + (~from >> 16) + (to & 0xffff) + (to >> 16);
+}
+
+static __always_inline void rewrite_xdp(struct packet *packet, struct rewriting to, enum verdict verdict)
+{
+	__be32 *address = verdict == VERDICT_REQUEST ? &packet->ip->daddr : &packet->ip->saddr;
+	__be16 *port = &packet->ports[verdict == VERDICT_REQUEST];
+	__u32 address_difference = difference_of(*address, to.address);
+	__u32 difference = address_difference + difference_of(*port, to.port);
+	if (packet->tcp) {
+		packet->tcp->check = checksum_plus(packet->tcp->check, difference);
+	} else if (packet->udp && packet->udp->check) {
+		__u16 check = checksum_plus(packet->udp->check, difference);
+		packet->udp->check = check ? check : 0xffff;
+	}
+	packet->ip->check = checksum_plus(packet->ip->check, address_difference);
+	*address = to.address;
+	*port = to.port;
+}
+
+static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet, struct decision *decision,
+				       enum verdict verdict)
+{
+	struct way way;
+	if (packet->ip->ttl <= 1)
+		return XDP_PASS;
+	if (verdict == VERDICT_REQUEST ? !way_to_server(packet, decision, &way) : !way_to_client(ctx, packet, &way))
+		return XDP_PASS;
+	if (way.interface != ctx->ingress_ifindex && !sends_xdp(way.interface))
+		return XDP_PASS;
+	if (!account(packet, decision, verdict, packet->length))
+		return XDP_PASS;
+	if (decision->rewrite)
+		rewrite_xdp(packet, rewriting_of(decision, verdict), verdict);
+	decrement_ttl(packet->ip);
+	u64_to_mac(packet->eth->h_dest, way.destination_mac);
+	u64_to_mac(packet->eth->h_source, way.source_mac);
+	return way.interface == ctx->ingress_ifindex ? XDP_TX : (int)bpf_redirect(way.interface, 0);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The part of the kernel's interface that the programs use, so that they build with any compiler that has a BPF target
+ * and without any system header. Layouts and numbers are those of the kernel's UAPI headers; they can't change.
+ */
+#pragma once
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef _Bool bool;
+
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+#define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
+#define __unused __attribute__((unused))
+#define SEC(name) __attribute__((section(name), used))
+#define __uint(name, value) int(*name)[value]
+#define __type(name, value) typeof(value) *name
+#define __array(name, value) typeof(value) *name[]
+#define offsetof(type, member) __builtin_offsetof(type, member)
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
+/* Keeps the compiler from computing with `x` before this place. */
+#define only_from_here_on(x) asm volatile("" : "+r"(x))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* The director is built for little-endian BPF only, and the build says so. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian machines are not supported");
+#define bpf_htons(x) __builtin_bswap16(x)
+#define bpf_ntohs(x) __builtin_bswap16(x)
+#define bpf_htonl(x) __builtin_bswap32(x)
+#define bpf_ntohl(x) __builtin_bswap32(x)
+
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+};
+
+enum {
+	BPF_F_INNER_MAP = 1 << 12,
+	BPF_F_MMAPABLE = 1 << 10,
+};
+
+enum { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
+enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2, TC_ACT_REDIRECT = 7 };
+enum { PACKET_HOST = 0 };
+enum { AF_INET = 2 };
+enum { CLOCK_MONOTONIC = 1 };
+
+struct xdp_md {
+	__u32 data;
+	__u32 data_end;
+	__u32 data_meta;
+	__u32 ingress_ifindex;
+	__u32 rx_queue_index;
+	__u32 egress_ifindex;
+};
+
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	__u64 flow_keys;
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
+	__u64 sk;
+	__u32 gso_size;
+};
+
+#define ETH_ALEN 6
+enum { ETH_P_IP = 0x0800 };
+enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };
+
+struct ethhdr {
+	__u8 h_dest[ETH_ALEN];
+	__u8 h_source[ETH_ALEN];
+	__be16 h_proto;
+} __attribute__((packed));
+
+struct iphdr {
+	__u8 ihl : 4, version : 4;
+	__u8 tos;
+	__be16 tot_len;
+	__be16 id;
+	__be16 frag_off;
+	__u8 ttl;
+	__u8 protocol;
+	__u16 check;
+	__be32 saddr;
+	__be32 daddr;
+};
+
+struct tcphdr {
+	__be16 source;
+	__be16 dest;
+	__be32 seq;
+	__be32 ack_seq;
+	__u8 res1 : 4, doff : 4;
+	__u8 flags;
+	__be16 window;
+	__u16 check;
+	__be16 urg_ptr;
+};
+
+struct udphdr {
+	__be16 source;
+	__be16 dest;
+	__be16 len;
+	__u16 check;
+};
+
+struct bpf_spin_lock {
+	__u32 val;
+};
+
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+enum { BPF_FIB_LKUP_RET_SUCCESS = 0, BPF_FIB_LKUP_RET_NO_NEIGH = 7, BPF_FIB_LKUP_RET_FRAG_NEEDED = 8 };
+
+struct bpf_fib_lookup {
+	__u8 family;
+	__u8 l4_protocol;
+	__be16 sport;
+	__be16 dport;
+	__u16 tot_len; /* in: 0 leaves the MTU unchecked; out: the MTU of the route */
+	__u32 ifindex; /* in: where the packet came in; out: where it goes out */
+	__u8 tos;
+	__u8 pad[3];
+	__be32 ipv4_src;
+	__u32 ipv6_src_rest[3];
+	__be32 ipv4_dst; /* out: the gateway, if there is one */
+	__u32 ipv6_dst_rest[3];
+	__be16 h_vlan_proto;
+	__be16 h_vlan_tci;
+	__u8 smac[ETH_ALEN];
+	__u8 dmac[ETH_ALEN];
+};
+_Static_assert(sizeof(struct bpf_fib_lookup) == 64, "the kernel checks this size");
+
+struct bpf_redir_neigh {
+	__u32 nh_family;
+	union {
+		__be32 ipv4_nh;
+		__u32 ipv6_nh[4];
+	};
+};
+
+enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
+
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) __unused = (void *)1;
+static __u64 (*bpf_ktime_get_ns)(void) __unused = (void *)5;
+static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
+				   __u64 flags) __unused = (void *)9;
+static long (*bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
+				   __u64 flags) __unused = (void *)10;
+static long (*bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
+				   __u64 flags) __unused = (void *)11;
+static long (*bpf_redirect)(__u32 ifindex, __u64 flags) __unused = (void *)23;
+static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) __unused = (void *)39;
+static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int size, __u32 flags) __unused = (void *)69;
+static long (*bpf_spin_lock)(struct bpf_spin_lock *lock) __unused = (void *)93;
+static long (*bpf_spin_unlock)(struct bpf_spin_lock *lock) __unused = (void *)94;
+static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int size,
+				  __u64 flags) __unused = (void *)152;
+static long (*bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 clock) __unused = (void *)169;
+static long (*bpf_timer_set_callback)(struct bpf_timer *timer, void *callback) __unused = (void *)170;
+static long (*bpf_timer_start)(struct bpf_timer *timer, __u64 after_ns, __u64 flags) __unused = (void *)171;
+static long (*bpf_loop)(__u32 times, void *callback, void *context, __u64 flags) __unused = (void *)181;

@@ -1,0 +1,46 @@
+"""`pylvs`: the command. Errors end here, as one line and a hint."""
+
+from __future__ import annotations
+
+import sys
+
+from pylvs.errors import PylvsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["ipvsadm"]:
+            return _ipvsadm(arguments[1:])
+        from pylvs.cli.app import run
+
+        return run(arguments)
+    except PylvsError as error:
+        report(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _ipvsadm(arguments: Sequence[str]) -> int:
+    """Without a detour: scripts call it by the thousand."""
+    from pylvs.cli.ipvsadm import run
+    from pylvs.director.ebpf.director import EbpfDirector
+
+    return run(arguments, EbpfDirector, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+
+
+def report(error: PylvsError) -> None:
+    """One line of what is wrong, one of how to mend it."""
+    print(f"pylvs: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

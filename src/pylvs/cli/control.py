@@ -1,0 +1,70 @@
+"""The data plane by hand: attach, detach, upgrade, and what was dropped."""
+
+from __future__ import annotations
+
+import click
+
+from pylvs.director.ebpf import abi
+from pylvs.director.ebpf.attach import HOOKS
+from pylvs.errors import UsageError
+
+
+def _number(default: int, what: str) -> dict[str, object]:
+    return {"type": click.IntRange(1, 1 << 28), "default": default, "show_default": True, "help": what}
+
+
+@click.command()
+@click.argument("interfaces", nargs=-1, metavar="[INTERFACE]...")
+@click.option("--hook", type=click.Choice(HOOKS), default="auto", show_default=True, help="tc, or XDP before tc.")
+@click.option("--connections", **_number(abi.DEFAULT_BUCKETS * abi.SLOTS, "Slots of the connection table (NAT: two each)."))  # type: ignore[arg-type]
+@click.option("--services", **_number(abi.DEFAULT_SERVICES, "Virtual services."))  # type: ignore[arg-type]
+@click.option("--servers", **_number(abi.DEFAULT_SERVERS, "Real servers of all services."))  # type: ignore[arg-type]
+def attach(interfaces: tuple[str, ...], hook: str, connections: int, services: int, servers: int) -> None:
+    """Load the data plane if it isn't, and attach it to INTERFACEs.
+
+    Without any: to every Ethernet interface that is up and has an IPv4 address. `auto` takes XDP where a NIC's driver
+    runs it, and tc everywhere. Capacities are for a data plane that isn't loaded yet.
+    """
+    from pylvs.director.ebpf import control
+    from pylvs.director.ebpf.load import Capacity
+
+    control.attach(interfaces, hook, Capacity(connections, services, servers))
+
+
+@click.command()
+@click.argument("interfaces", nargs=-1, metavar="[INTERFACE]...")
+def detach(interfaces: tuple[str, ...]) -> None:
+    """Take the data plane off INTERFACEs; without any, off all of them, and unload it with its services."""
+    from pylvs.director.ebpf import control
+
+    control.detach(interfaces)
+
+
+@click.command()
+def upgrade() -> None:
+    """Put this pylvs's programs in place of the running ones. Services and connections stay; no packet is lost."""
+    from pylvs.director.ebpf import control
+
+    control.upgrade()
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def drops(as_json: bool) -> None:
+    """How many packets were dropped, by the reason's name (docs/drops.md tells what each means)."""
+    from pylvs.director.ebpf import control
+
+    counts = control.drops()
+    if as_json:
+        import json
+
+        click.echo(json.dumps(counts))
+        return
+    for reason, count in counts.items():
+        click.echo(f"{reason:<16} {count}")
+
+
+@click.command(add_help_option=False)
+def ipvsadm() -> None:
+    """It is run without click; this only stands in the list of commands."""
+    raise UsageError("ipvsadm must be the first word after pylvs")

@@ -1,0 +1,75 @@
+"""`host[:port]` as ipvsadm reads it: shorthands and hexadecimal of IPv4 too, IPv6 bare or as `[address]:port`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+
+from pylvs.cli.ipvsadm.number import number_within
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pylvs.cli.ipvsadm.names import Names
+    from pylvs.model import IPAddress, Protocol
+
+
+@lru_cache(maxsize=4096)
+def ipv4(text: str) -> IPv4Address | None:
+    """An IPv4 address in any spelling that inet_aton(3) takes."""
+    from socket import inet_aton
+
+    try:
+        return IPv4Address(inet_aton(text))
+    except (OSError, ValueError):
+        return None
+
+
+def ipv6(text: str) -> IPv6Address | None:
+    """An IPv6 address without a scope."""
+    if ":" not in text:
+        return None
+    from socket import AF_INET6, inet_pton
+
+    try:
+        return IPv6Address(inet_pton(AF_INET6, text))
+    except (OSError, ValueError):
+        return None
+
+
+def ipv4_or_host(text: str, names: Names) -> IPv4Address | None:
+    """An IPv4 address, or that of a host."""
+    return ipv4(text) or names.address(text)
+
+
+def endpoint(text: str, protocol: Protocol | None, names: Names) -> tuple[IPAddress, int | None] | None:
+    """The address and the port, None for a port not given; None for what is neither.
+
+    Service names are those of `protocol`; without one there are none.
+    """
+    if text.isascii() and text.isdigit():
+        return None
+    host, port = text, None
+    if text[:1] == "[":
+        host, closing, rest = text[1:].partition("]")
+        if not closing or rest[:1] != ":":
+            return None
+        port = rest[1:]
+    address: IPAddress | None = ipv6(host)
+    if address is None:
+        # brackets around anything but IPv6 are taken off, with all that follows them
+        host, colon, rest = host.rpartition(":") if ":" in host else (host, "", "")
+        port = rest if colon else None
+        address = ipv4_or_host(host, names)
+    if address is None:
+        return None
+    if port is None:
+        return address, None
+    number = _port(port, protocol, names)
+    return None if number is None else (address, number)
+
+
+def _port(text: str, protocol: Protocol | None, names: Names) -> int | None:
+    number = number_within(text, 0, 65535)
+    if number is None and protocol is not None:
+        return names.port(text, protocol)
+    return number

@@ -1,0 +1,72 @@
+"""What is wrong with a command line whose every option is right by itself: the tables of grammar.py, enforced."""
+
+from __future__ import annotations
+
+from pylvs.cli.ipvsadm.grammar import LEGAL, LEGAL_IN_TUNNEL, TUNNEL_WORDS, WORDS
+from pylvs.errors import UsageError
+from pylvs.model import ForwardingMethod, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pylvs.cli.ipvsadm.grammar import Legal
+    from pylvs.cli.ipvsadm.request import Request
+
+_TOTALS = {"stats", "rate", "thresholds"}
+
+
+def check(request: Request) -> None:
+    """Raises `UsageError` for the first thing wrong; settles the port of servers that keep the service's."""
+    _check_options(request.given, LEGAL[request.command], WORDS, f"'{request.command}' command")
+    match request.command:
+        case "add-service" | "edit-service":
+            _check_service(request)
+        case "add-server" | "edit-server":
+            _check_server(request)
+        case "list":
+            _check_list(request.given)
+
+
+def _check_options(given: Collection[str], legal: Legal, words: Sequence[str], where: str) -> None:
+    chosen = ""
+    for word in words:
+        if word not in given:
+            if word in legal.needs:
+                raise UsageError(f"You need to supply the '{word}' option for the {where}")
+        elif word in legal.one_of:
+            if chosen:
+                raise UsageError(f"The option '{word}' conflicts with the '{chosen}' option in the {where}")
+            chosen = word
+        elif word not in legal.may and word not in legal.needs:
+            raise UsageError(f"Illegal '{word}' option with the {where}")
+
+
+def _check_service(request: Request) -> None:
+    if request.mark:
+        return
+    if request.port == 0 and request.persistence is None:
+        raise UsageError("Zero port specified for non-persistent service")
+    if "ops" in request.given and request.protocol is not Protocol.UDP:
+        raise UsageError("One-Packet Scheduling is only for UDP virtual services")
+
+
+def _check_server(request: Request) -> None:
+    """Only NAT can change the port; so DR and TUN have the service's, whatever was asked for."""
+    if not request.mark and request.method is not ForwardingMethod.NAT:
+        request.server_port = request.port
+    tunnelled = request.method is ForwardingMethod.TUN
+    if request.server_address.version != request.family and not tunnelled:
+        raise UsageError("Different address family is allowed only for tunneling servers")
+    if tunnelled:
+        kind = request.tunnel_type
+        _check_options(request.given, LEGAL_IN_TUNNEL[kind], TUNNEL_WORDS[1:], f"'{kind}' tunnel type")
+    elif not request.given.isdisjoint(TUNNEL_WORDS):
+        raise UsageError("Tunnel options conflict with forward method")
+
+
+def _check_list(given: Collection[str]) -> None:
+    apart = {"connection", "timeout", "daemon"}.intersection(given)
+    totals = _TOTALS.intersection(given)
+    if apart and (totals or ("persistent-conn" in given and "connection" not in apart)):
+        raise UsageError("options conflicts in the list command")

@@ -1,0 +1,234 @@
+"""What each command does to a director, and what it prints."""
+
+from __future__ import annotations
+
+from pylvs.cli.ipvsadm.failure import Answered, NothingToList, TryHelp, UnreadableOption
+from pylvs.cli.ipvsadm.grammar import COUNTS
+from pylvs.cli.ipvsadm.names import naming
+from pylvs.cli.ipvsadm.read import read
+from pylvs.errors import NoSuchService, NotYetSupported, PylvsError, Refused, UsageError
+from pylvs.model.value import Value
+from pylvs.views.endpoint import numeric
+from pylvs.views.listing import FORMS, TITLE, listing
+from pylvs.views.order import servers_in_order, services_in_order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TextIO
+
+    from pylvs.cli.ipvsadm.names import Names
+    from pylvs.cli.ipvsadm.request import Request
+    from pylvs.director.port import Director
+    from pylvs.model import ServiceSnapshot
+    from pylvs.views.endpoint import Name
+
+_REFUSED = 255
+
+
+class Session(Value):
+    """A director, opened once, who knows the names, and the streams to speak through."""
+
+    director: Director
+    names: Names
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+
+def run_line(line: Sequence[str], session: Session) -> int:
+    """Do what a command line says, or tell what is wrong with it; returns the exit status."""
+    try:
+        return _perform(line, session)
+    except Answered:
+        return 0
+    except UsageError as error:
+        return _tell(error, error.exit_code, session)
+    except PylvsError as error:
+        _tell(error, _REFUSED, session)
+        if error.hint:
+            session.stderr.write(f"{error.hint}\n")
+        return _REFUSED
+
+
+def _perform(line: Sequence[str], session: Session, *, restoring: bool = False) -> int:
+    """As `run_line`, but raises what a --restore does not survive."""
+    try:
+        request = read(line or ("--list",), session.names)
+        if request.command == "restore":
+            if restoring:
+                raise TryHelp
+            return _restore(session)
+        _COMMANDS[request.command](session, request)
+    except UnreadableOption as error:
+        return _tell(error, error.exit_code, session)
+    except Refused as error:
+        return _tell(error, _REFUSED, session)
+    return 0
+
+
+def _tell(error: PylvsError, status: int, session: Session) -> int:
+    session.stderr.write(f"{error}\n")
+    return status
+
+
+def _restore(session: Session) -> int:
+    """Every line through the same director; the last one's status counts."""
+    from pylvs.cli.ipvsadm.restore import command_lines
+
+    status = 0
+    for line in command_lines(session.stdin):
+        status = _perform(line, session, restoring=True)
+    return status
+
+
+def _add_service(session: Session, request: Request) -> None:
+    session.director.add_service(request.service)
+
+
+def _edit_service(session: Session, request: Request) -> None:
+    session.director.edit_service(request.service)
+
+
+def _delete_service(session: Session, request: Request) -> None:
+    session.director.delete_service(request.id)
+
+
+def _flush(session: Session, _: Request) -> None:
+    session.director.flush()
+
+
+def _add_server(session: Session, request: Request) -> None:
+    session.director.add_server(request.id, request.server)
+
+
+def _edit_server(session: Session, request: Request) -> None:
+    session.director.edit_server(request.id, request.server)
+
+
+def _delete_server(session: Session, request: Request) -> None:
+    session.director.delete_server(request.id, request.server_endpoint)
+
+
+def _set(session: Session, request: Request) -> None:
+    session.director.set_timeouts(request.timeouts)
+
+
+def _zero(session: Session, request: Request) -> None:
+    session.director.zero(request.id if "service-address" in request.given else None)
+
+
+def _start_daemon(_: Session, __: Request) -> None:
+    raise NotYetSupported("pylvs: --start-daemon is not supported yet")
+
+
+def _stop_daemon(_: Session, __: Request) -> None:
+    raise Refused("No daemon is running")
+
+
+def _save(session: Session, request: Request) -> None:
+    from pylvs.views.saved import saved
+
+    session.stdout.write(saved(_sorted(session.director.services()), _name(session, request)))
+
+
+def _list(session: Session, request: Request) -> None:
+    """Nothing is printed for --daemon, as none runs."""
+    given = request.given
+    if "connection" in given:
+        _list_connections(session, request)
+    elif "service-address" in given:
+        _list_services(session, request, [_one_service(session, request)])
+    elif "timeout" in given:
+        now = session.director.timeouts()
+        session.stdout.write(f"Timeout (tcp tcpfin udp): {now.tcp} {now.tcp_fin} {now.udp}\n")
+    elif "daemon" not in given:
+        services = _counted(session, request)
+        session.stdout.write(TITLE)
+        _list_services(session, request, services if "nosort" in given else services_in_order(services))
+
+
+def _list_connections(session: Session, request: Request) -> None:
+    from pylvs.views.connection import connections
+
+    with_engine = "persistent-conn" in request.given
+    session.stdout.writelines(
+        connections(session.director.connections(), _name(session, request), persistence_engine=with_engine)
+    )
+
+
+def _list_services(session: Session, request: Request, services: Iterable[ServiceSnapshot]) -> None:
+    form = FORMS[_count(request)]
+    if "nosort" not in request.given:
+        services = _servers_sorted(services)
+    session.stdout.write(listing(services, form, _name(session, request), exact="exact" in request.given))
+
+
+def _count(request: Request) -> str:
+    return next((count for count in COUNTS if count in request.given), "")
+
+
+def _counted(session: Session, request: Request) -> Sequence[ServiceSnapshot]:
+    """Every service, with what is to be counted."""
+    if _count(request) != "rate":
+        return session.director.services()
+    rates: Callable[[], Sequence[ServiceSnapshot]] | None = getattr(session.director, "rates", None)
+    if rates is None:
+        raise NotYetSupported("pylvs: --rate is not supported yet")
+    return rates()
+
+
+def _one_service(session: Session, request: Request) -> ServiceSnapshot:
+    try:
+        found = session.director.service(request.id)
+    except NoSuchService as error:
+        raise NothingToList(str(error)) from None
+    if _count(request) != "rate":
+        return found
+    return next((rate for rate in _counted(session, request) if rate.service.id == request.id), found)
+
+
+def _sorted(services: Iterable[ServiceSnapshot]) -> Iterator[ServiceSnapshot]:
+    return _servers_sorted(services_in_order(services))
+
+
+def _servers_sorted(services: Iterable[ServiceSnapshot]) -> Iterator[ServiceSnapshot]:
+    for service in services:
+        yield service.replace(servers=tuple(servers_in_order(service.servers)))
+
+
+def _name(session: Session, request: Request) -> Name:
+    return numeric if "numeric" in request.given else naming(session.names)
+
+
+def _help(session: Session, _: Request) -> None:
+    from pylvs.cli.ipvsadm.help import HELP, VERSION
+
+    session.stdout.write(VERSION + HELP)
+    raise Answered
+
+
+def _version(session: Session, _: Request) -> None:
+    from pylvs.cli.ipvsadm.help import VERSION
+
+    session.stdout.write(VERSION)
+    raise Answered
+
+
+_COMMANDS: dict[str, Callable[[Session, Request], None]] = {
+    "add-service": _add_service,
+    "edit-service": _edit_service,
+    "delete-service": _delete_service,
+    "flush": _flush,
+    "list": _list,
+    "add-server": _add_server,
+    "delete-server": _delete_server,
+    "edit-server": _edit_server,
+    "set": _set,
+    "start-daemon": _start_daemon,
+    "stop-daemon": _stop_daemon,
+    "save": _save,
+    "zero": _zero,
+    "help": _help,
+    "version": _version,
+}

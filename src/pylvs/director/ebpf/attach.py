@@ -1,0 +1,219 @@
+"""Which interfaces the data plane sits on, and putting it there: tc everywhere, XDP before it where that is right.
+
+What is attached is asked of the kernel, never remembered; the `interfaces` map only tells the XDP program what it may trust.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from pathlib import Path
+
+from pylvs.director.ebpf import abi, libbpf
+from pylvs.director.ebpf.table import word
+from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere, UsageError
+from pylvs.model.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pylvs.director.ebpf.table import Table
+    from pylvs.model import IPAddress
+
+HOOKS = ("auto", "tc", "xdp")
+TC_HANDLE, TC_PRIORITY = 0x1, 0x10
+_SIOCGIFHWADDR, _SIOCGIFFLAGS = 0x8927, 0x8913
+_ETHERNET = 1
+_UP, _LOOPBACK = 0x1, 0x8
+_LEAVE_CHECKSUMS_UNDONE = ("veth", "virtio_net", "tun", "tap", "vif", "xen-netfront")
+"""Drivers that deliver frames whose checksum the sender left to hardware that isn't there: tc keeps those right, XDP can't."""
+
+
+class Interface(Value):
+    """An interface that frames come in by; `mac` is six bytes."""
+
+    index: int
+    name: str
+    mac: bytes
+
+
+class Attachment(Value):
+    """An interface and the hooks that the data plane has on it."""
+
+    interface: Interface
+    tc: bool
+    xdp: bool
+
+
+def _ask(request: int, name: str) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        return fcntl.ioctl(control.fileno(), request, struct.pack("16s24x", name.encode()))[16:]
+
+
+def interface_named(name: str) -> Interface:
+    """Raises `UsageError` for an interface that isn't there, or isn't Ethernet."""
+    try:
+        hardware = _ask(_SIOCGIFHWADDR, name)
+        index = socket.if_nametoindex(name)
+    except OSError as error:
+        known = ", ".join(name for _, name in socket.if_nameindex())
+        raise UsageError(f"interface {name!r} does not exist", hint=f"there are: {known}") from error
+    if int.from_bytes(hardware[:2], "little") != _ETHERNET:
+        raise UsageError(f"interface {name} is not Ethernet", hint="attach to the Ethernet interface that clients reach")
+    return Interface(index, name, hardware[2:8])
+
+
+def _is_up(name: str) -> bool:
+    flags = int.from_bytes(_ask(_SIOCGIFFLAGS, name)[:2], "little")
+    return bool(flags & _UP) and not flags & _LOOPBACK
+
+
+def candidates() -> list[Interface]:
+    """Every interface through which packets enter this namespace's IP stack: Ethernet, up, with an IPv4 address."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as route:
+        addressed = {message["index"] for message in route.get_addr(family=socket.AF_INET)}
+    found = []
+    for index, name in socket.if_nameindex():
+        if index not in addressed or not _is_up(name):
+            continue
+        try:
+            found.append(interface_named(name))
+        except UsageError:
+            continue
+    return found
+
+
+def _driver(name: str) -> str:
+    link = Path(f"/sys/class/net/{name}/device/driver")
+    return link.resolve().name if link.exists() else ""
+
+
+def _wants_xdp(interface: Interface, hook: str) -> bool:
+    if hook != "auto":
+        return hook == "xdp"
+    driver = _driver(interface.name)
+    return bool(driver) and driver not in _LEAVE_CHECKSUMS_UNDONE
+
+
+def attach(table: Table, interfaces: Iterable[Interface], hook: str = "auto") -> None:
+    """Attach to each of them; `hook` is one of HOOKS. With `auto` an interface that can't do XDP has tc alone."""
+    for interface in interfaces:
+        libbpf.create_ingress(interface.index)
+        libbpf.attach_tc(interface.index, table.fd("director_tc"), handle=TC_HANDLE, priority=TC_PRIORITY)
+        xdp = _wants_xdp(interface, hook) and _attach_xdp(table, interface, required=hook == "xdp")
+        _tell(table, interface, xdp=xdp)
+
+
+def _attach_xdp(table: Table, interface: Interface, *, required: bool) -> bool:
+    if _attached_xdp(table, interface):
+        return True
+    try:
+        libbpf.attach_xdp(interface.index, table.fd("director_xdp"))
+    except OSError as error:
+        if not required:
+            return False
+        if error.errno in {16, 17}:
+            raise DataPlaneError(
+                f"{interface.name} has another XDP program",
+                hint=f"take it off (ip link set dev {interface.name} xdp off), or use --hook tc",
+            ) from error
+        raise NotSupportedHere(
+            f"{interface.name} can't run XDP in its driver: {error.strerror}", hint="use --hook tc"
+        ) from error
+    return True
+
+
+def _tell(table: Table, interface: Interface, *, xdp: bool) -> None:
+    entry = abi.Interface(index=interface.index, xdp=xdp)
+    entry.mac[:] = tuple(interface.mac)
+    libbpf.update(table.fd("interfaces"), word(interface.index % abi.INTERFACES), bytes(entry))
+
+
+def _attached_xdp(table: Table, interface: Interface) -> bool:
+    number = libbpf.attached_xdp(interface.index)
+    return bool(number) and number == libbpf.program_id(table.fd("director_xdp"))
+
+
+def _attached_tc(table: Table, interface: Interface) -> bool:
+    number = libbpf.attached_tc(interface.index, handle=TC_HANDLE, priority=TC_PRIORITY)
+    return bool(number) and number == libbpf.program_id(table.fd("director_tc"))
+
+
+def attachments(table: Table) -> list[Attachment]:
+    """Where the data plane is, by what the kernel says."""
+    found = []
+    for _, name in socket.if_nameindex():
+        try:
+            interface = interface_named(name)
+        except UsageError:
+            continue
+        attachment = Attachment(interface, _attached_tc(table, interface), _attached_xdp(table, interface))
+        if attachment.tc or attachment.xdp:
+            found.append(attachment)
+    return found
+
+
+def detach(table: Table, attached: Sequence[Attachment]) -> None:
+    """Take the data plane off interfaces. A clsact qdisc that nothing else uses goes with it."""
+    for attachment in attached:
+        index = attachment.interface.index
+        if attachment.xdp:
+            libbpf.detach_xdp(index)
+        if attachment.tc:
+            libbpf.detach_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
+            if not _has_filters(index):
+                libbpf.destroy_ingress(index)
+        libbpf.update(
+            table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index, xdp=False))
+        )
+
+
+def _has_filters(index: int) -> bool:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as route:
+        return any(list(route.get_filters(index=index, parent=parent)) for parent in (0xFFFFFFF2, 0xFFFFFFF3))
+
+
+def replace(table: Table, attached: Sequence[Attachment], old_xdp: int) -> None:
+    """Swap the programs on interfaces for the table's; `old_xdp` is a descriptor of the XDP program there now."""
+    for attachment in attached:
+        index = attachment.interface.index
+        if attachment.tc:
+            libbpf.attach_tc(index, table.fd("director_tc"), handle=TC_HANDLE, priority=TC_PRIORITY)
+        if attachment.xdp:
+            libbpf.attach_xdp(index, table.fd("director_xdp"), instead_of=old_xdp)
+
+
+def permitted() -> None:
+    """Raises `NotPermitted` unless this process is root here."""
+    import os
+
+    if os.geteuid() != 0:
+        raise NotPermitted("pylvs must be root to reach the data plane")
+
+
+def attach_missing(table: Table, hook: str = "auto") -> None:
+    """Attach to the interfaces that came since the last time. Cheap when there are none."""
+    for index, name in socket.if_nameindex():
+        raw = libbpf.lookup(table.fd("interfaces"), word(index % abi.INTERFACES), 12)
+        if raw and int.from_bytes(raw[:4], "little") == index:
+            continue
+        if _is_up(name):
+            attach(table, [one for one in candidates() if one.index == index], hook)
+
+
+def interface_towards(address: IPAddress) -> int:
+    """The index of the interface by which the kernel would send to an address, 0 where it has no route."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as route:
+        try:
+            return int(next(iter(route.route("get", dst=str(address)))).get("oif", 0))
+        except NetlinkError:
+            return 0

@@ -1,0 +1,373 @@
+"""Everything that is asked of libbpf, through ctypes: the only file that knows its calling conventions.
+
+A call that fails raises `OSError` with the kernel's errno; `load` raises `VerifierError`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+
+from pylvs.errors import DataPlaneError, NotSupportedHere
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from typing import Any
+
+MAP_TYPE_ARRAY = 2
+F_INNER_MAP = 1 << 12
+TC_INGRESS = 1
+TC_REPLACE = 1
+XDP_DRIVER_MODE = 1 << 2
+XDP_REPLACE = 1 << 4
+_ANY = 0
+
+
+class VerifierError(DataPlaneError):
+    """The kernel refused a program; `log` is all that the verifier said."""
+
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message, hint="`-v` shows the verifier's log; please report it with your kernel's version")
+        self.log = log
+
+
+class _TestRunOptions(Structure):
+    _fields_ = (
+        ("sz", c_size_t),
+        ("data_in", c_void_p),
+        ("data_out", c_void_p),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("ctx_in", c_void_p),
+        ("ctx_out", c_void_p),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("retval", c_uint32),
+        ("repeat", c_int),
+        ("duration", c_uint32),
+        ("flags", c_uint32),
+        ("cpu", c_uint32),
+        ("batch_size", c_uint32),
+    )
+
+
+class _TcHook(Structure):
+    _fields_ = (("sz", c_size_t), ("ifindex", c_int), ("attach_point", c_int), ("parent", c_uint32), ("_pad", c_uint32))
+
+
+class _TcOptions(Structure):
+    _fields_ = (
+        ("sz", c_size_t),
+        ("prog_fd", c_int),
+        ("flags", c_uint32),
+        ("prog_id", c_uint32),
+        ("handle", c_uint32),
+        ("priority", c_uint32),
+        ("_pad", c_uint32),
+    )
+
+
+class _XdpOptions(Structure):
+    _fields_ = (("sz", c_size_t), ("old_prog_fd", c_int), ("_pad", c_uint32))
+
+
+class _MapInfo(Structure):
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("key_size", c_uint32),
+        ("value_size", c_uint32),
+        ("max_entries", c_uint32),
+        ("map_flags", c_uint32),
+        ("_rest", c_uint8 * 200),
+    )
+
+
+class _ProgramInfo(Structure):
+    _fields_ = (("type", c_uint32), ("id", c_uint32), ("tag", c_uint8 * 8), ("_rest", c_uint8 * 400))
+
+
+def _load_library() -> Any:
+    try:
+        return ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError as error:
+        raise NotSupportedHere(
+            "libbpf.so.1 is missing", hint="install it: apt-get install libbpf1 (it comes with iproute2)"
+        ) from error
+
+
+_library: Any = None
+
+
+def _lib() -> Any:
+    global _library  # noqa: PLW0603  # loaded on first use, so that a machine without it can still print help
+    if _library is None:
+        _library = _load_library()
+        for name in ("bpf_object__open_file", "bpf_object__find_map_by_name", "bpf_object__find_program_by_name"):
+            getattr(_library, name).restype = c_void_p
+        _library.bpf_map__initial_value.restype = c_void_p
+        _library.libbpf_set_print(None)
+    return _library
+
+
+def _check(result: int, what: str) -> int:
+    """libbpf 1.x returns -errno or sets errno."""
+    if result < 0:
+        number = -result if result != -1 else ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+_PRINTER = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+
+
+class Object:
+    """A compiled BPF object between opening and loading."""
+
+    def __init__(self, path: Path) -> None:
+        lib = _lib()
+        self._log: list[str] = []
+        self._printer = _PRINTER(self._print)
+        lib.libbpf_set_print(self._printer)
+        self._object = lib.bpf_object__open_file(str(path).encode(), None)
+        if not self._object:
+            raise DataPlaneError(f"{path} is not a BPF object: {os.strerror(ctypes.get_errno())}")
+
+    def _print(self, _level: int, template: bytes, arguments: int) -> int:
+        buffer = ctypes.create_string_buffer(1 << 16)
+        ctypes.CDLL(None).vsnprintf(buffer, c_size_t(len(buffer)), template, c_void_p(arguments))
+        self._log.append(buffer.value.decode(errors="replace"))
+        return 0
+
+    def _map(self, name: str) -> c_void_p:
+        found = _lib().bpf_object__find_map_by_name(c_void_p(self._object), name.encode())
+        if not found:
+            raise DataPlaneError(f"the BPF object has no map {name}")
+        return c_void_p(found)
+
+    def set_max_entries(self, name: str, entries: int) -> None:
+        """The capacity of a map, to be set before loading."""
+        _check(_lib().bpf_map__set_max_entries(self._map(name), c_uint32(entries)), f"resize {name}")
+
+    def reuse(self, name: str, fd: int) -> None:
+        """Use a live map in place of a new one."""
+        _check(_lib().bpf_map__reuse_fd(self._map(name), c_int(fd)), f"reuse {name}")
+
+    def set_constants(self, section: str, data: bytes) -> None:
+        """The start of a section of read-only data, before loading."""
+        size = c_size_t()
+        start = _lib().bpf_map__initial_value(self._map(section), byref(size))
+        whole = data + ctypes.string_at(start, size.value)[len(data) :]
+        _check(_lib().bpf_map__set_initial_value(self._map(section), whole, size), "set the constants")
+
+    def load(self) -> None:
+        """Create maps and verify programs; raises `VerifierError`, or `OSError` (EPERM) where it isn't allowed."""
+        result = _lib().bpf_object__load(c_void_p(self._object))
+        if result < 0:
+            log = "".join(self._log)
+            if -result == 1:
+                raise PermissionError(1, "load the data plane: Operation not permitted")
+            raise VerifierError(f"the kernel refused the data plane: {os.strerror(-result)}", log)
+
+    def map_fd(self, name: str) -> int:
+        """A descriptor of one's own for a loaded map."""
+        return os.dup(_check(_lib().bpf_map__fd(self._map(name)), name))
+
+    def program_fd(self, name: str) -> int:
+        """A descriptor of one's own for a loaded program."""
+        program = _lib().bpf_object__find_program_by_name(c_void_p(self._object), name.encode())
+        if not program:
+            raise DataPlaneError(f"the BPF object has no program {name}")
+        return os.dup(_check(_lib().bpf_program__fd(c_void_p(program)), name))
+
+    def close(self) -> None:
+        """Drop the object; descriptors handed out stay good."""
+        _lib().bpf_object__close(c_void_p(self._object))
+        _lib().libbpf_set_print(None)
+
+
+def pin(fd: int, path: Path) -> None:
+    """Give a map or program a name in a bpffs."""
+    _check(_lib().bpf_obj_pin(fd, str(path).encode()), f"pin {path}")
+
+
+def pinned(path: Path) -> int:
+    """The descriptor of what is pinned there; raises `FileNotFoundError`."""
+    return _check(_lib().bpf_obj_get(str(path).encode()), str(path))
+
+
+def possible_cpus() -> int:
+    """How many values a per-CPU map keeps for each key."""
+    return _check(_lib().libbpf_num_possible_cpus(), "count CPUs")
+
+
+def create_inner_array(name: str, entries: int) -> int:
+    """A map of 32-bit words that can stand in a map of maps."""
+
+    class Options(Structure):
+        _fields_ = (
+            ("sz", c_size_t),
+            ("btf", c_uint32 * 4),
+            ("inner_map_fd", c_uint32),
+            ("map_flags", c_uint32),
+            ("rest", c_uint32 * 8),
+        )
+
+    options = Options(sz=ctypes.sizeof(Options), map_flags=F_INNER_MAP)
+    fd = _lib().bpf_map_create(MAP_TYPE_ARRAY, name.encode(), 4, 4, entries, byref(options))
+    return _check(fd, "create a ring")
+
+
+def lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
+    """The value of a key; of a per-CPU map, all CPUs' values. None when there is no such key."""
+    value = ctypes.create_string_buffer(value_size)
+    result = _lib().bpf_map_lookup_elem(fd, key, value)
+    if result < 0 and ctypes.get_errno() == 2:
+        return None
+    _check(result, "look up")
+    return value.raw
+
+
+def update(fd: int, key: bytes, value: bytes) -> None:
+    """Set the value of a key."""
+    _check(_lib().bpf_map_update_elem(fd, key, value, c_uint64(_ANY)), "update")
+
+
+def update_words(fd: int, words: Iterable[int]) -> None:
+    """Fill an array of 32-bit words from its start."""
+    values = list(words)
+    count = c_uint32(len(values))
+    keys = (c_uint32 * len(values))(*range(len(values)))
+    data = (c_uint32 * len(values))(*values)
+    _check(_lib().bpf_map_update_batch(fd, keys, data, byref(count), None), "fill a ring")
+
+
+def delete(fd: int, key: bytes) -> None:
+    """Delete a key; nothing happens when it isn't there."""
+    result = _lib().bpf_map_delete_elem(fd, key)
+    if result < 0 and ctypes.get_errno() != 2:
+        _check(result, "delete")
+
+
+def map_info(fd: int) -> _MapInfo:
+    """Type, sizes and capacity of a map."""
+    info = _MapInfo()
+    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(ctypes.sizeof(info)))), "ask about a map")
+    return info
+
+
+def program_id(fd: int) -> int:
+    """The kernel's number of a loaded program."""
+    info = _ProgramInfo()
+    length = c_uint32(16)
+    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(length)), "ask about a program")
+    return int(info.id)
+
+
+class TestRun:
+    """What a program did with one packet: its return value, the frame afterwards, and nanoseconds a run."""
+
+    __test__ = False  # it is no test class of pytest's
+
+    def __init__(self, retval: int, data: bytes, duration: int) -> None:
+        self.retval = retval
+        self.data = data
+        self.duration = duration
+
+
+def test_run(
+    fd: int, data: bytes = bytes(64), *, context: bytes = b"", repeat: int = 1, flags: int = 0, batch: int = 0
+) -> TestRun:
+    """Run a program on a frame, `repeat` times over. `context` is its `xdp_md` or `__sk_buff`, where it matters."""
+    frame = ctypes.create_string_buffer(data, len(data))
+    out = ctypes.create_string_buffer(len(data) + 512)
+    context_in = ctypes.create_string_buffer(context, len(context)) if context else None
+    options = _TestRunOptions(
+        sz=ctypes.sizeof(_TestRunOptions),
+        data_in=ctypes.addressof(frame),
+        data_out=None if flags else ctypes.addressof(out),
+        data_size_in=len(data),
+        data_size_out=0 if flags else len(out),
+        ctx_in=ctypes.addressof(context_in) if context_in else None,
+        ctx_size_in=len(context),
+        repeat=repeat,
+        flags=flags,
+        batch_size=batch,
+    )
+    _check(_lib().bpf_prog_test_run_opts(fd, byref(options)), "run a program")
+    return TestRun(options.retval, out.raw[: options.data_size_out], options.duration)
+
+
+def _hook(interface: int) -> _TcHook:
+    return _TcHook(sz=ctypes.sizeof(_TcHook), ifindex=interface, attach_point=TC_INGRESS)
+
+
+def create_ingress(interface: int) -> bool:
+    """Give an interface a clsact qdisc; False when it has one."""
+    result = _lib().bpf_tc_hook_create(byref(_hook(interface)))
+    if result == -17:
+        return False
+    _check(result, "create a clsact qdisc")
+    return True
+
+
+def destroy_ingress(interface: int) -> None:
+    """Take the clsact qdisc away, and every filter on it with it."""
+    hook = _hook(interface)
+    hook.attach_point = TC_INGRESS | 2
+    result = _lib().bpf_tc_hook_destroy(byref(hook))
+    if result not in (-2, -22):
+        _check(result, "remove the clsact qdisc")
+
+
+def attach_tc(interface: int, program: int, *, handle: int, priority: int) -> None:
+    """Put a program on ingress, atomically in place of the one with the same handle and priority."""
+    options = _TcOptions(
+        sz=ctypes.sizeof(_TcOptions), prog_fd=program, flags=TC_REPLACE, handle=handle, priority=priority
+    )
+    _check(_lib().bpf_tc_attach(byref(_hook(interface)), byref(options)), "attach to tc ingress")
+
+
+def detach_tc(interface: int, *, handle: int, priority: int) -> None:
+    """Take a program off ingress; nothing happens when there is none."""
+    options = _TcOptions(sz=ctypes.sizeof(_TcOptions), handle=handle, priority=priority)
+    result = _lib().bpf_tc_detach(byref(_hook(interface)), byref(options))
+    if result not in (-2, -22):
+        _check(result, "detach from tc ingress")
+
+
+def attached_tc(interface: int, *, handle: int, priority: int) -> int:
+    """The number of the program on ingress with this handle and priority, 0 for none."""
+    options = _TcOptions(sz=ctypes.sizeof(_TcOptions), handle=handle, priority=priority)
+    result = _lib().bpf_tc_query(byref(_hook(interface)), byref(options))
+    return 0 if result < 0 else int(options.prog_id)
+
+
+def attach_xdp(interface: int, program: int, *, instead_of: int | None = None) -> None:
+    """Put a program on an interface's driver hook; `instead_of` (a descriptor) is replaced atomically."""
+    if instead_of is None:
+        result = _lib().bpf_xdp_attach(interface, program, XDP_DRIVER_MODE | 1, None)  # 1: only if there is none
+    else:
+        options = _XdpOptions(sz=ctypes.sizeof(_XdpOptions), old_prog_fd=instead_of)
+        result = _lib().bpf_xdp_attach(interface, program, XDP_DRIVER_MODE | XDP_REPLACE, byref(options))
+    _check(result, "attach to XDP")
+
+
+def detach_xdp(interface: int) -> None:
+    """Take the XDP program off the driver hook."""
+    _check(_lib().bpf_xdp_detach(interface, XDP_DRIVER_MODE, None), "detach from XDP")
+
+
+def attached_xdp(interface: int) -> int:
+    """The number of the XDP program on the driver hook, 0 for none."""
+    number = c_uint32()
+    result = _lib().bpf_xdp_query_id(interface, XDP_DRIVER_MODE, byref(number))
+    return 0 if result < 0 else number.value
+
+
+def program_fd_by_id(number: int) -> int:
+    """A descriptor of a loaded program; raises `FileNotFoundError`."""
+    return _check(_lib().bpf_prog_get_fd_by_id(number), f"open program {number}")

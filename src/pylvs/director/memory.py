@@ -1,0 +1,126 @@
+"""A director in plain Python: the whole contract, but no packet ever. For tests, dry runs and previews."""
+
+from __future__ import annotations
+
+from pylvs.director import rules
+from pylvs.errors import DestinationExists, NoSuchDestination, NoSuchService, ServiceExists, ServiceNotDefined
+from pylvs.model import ServerSnapshot, ServiceSnapshot, Timeouts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
+
+    from pylvs.model import Connection, Endpoint, RealServer, ServiceId, VirtualService
+
+
+class _Entry:
+    """A service and its servers in the order they were added; editing one does not move it."""
+
+    __slots__ = ("servers", "service")
+
+    def __init__(self, service: VirtualService) -> None:
+        self.service = service
+        self.servers: dict[Endpoint, RealServer] = {}
+
+    def snapshot(self) -> ServiceSnapshot:
+        newest_first = reversed(self.servers.values())
+        return ServiceSnapshot(self.service, tuple(ServerSnapshot(server) for server in newest_first))
+
+
+class MemoryDirector:
+    """Holds what IPVS would hold. `interfaces` are the addresses that the director is to believe it has."""
+
+    def __init__(self, interfaces: Iterable[IPv4Interface | IPv6Interface] = ()) -> None:
+        self._interfaces = tuple(interfaces)
+        self._entries: dict[ServiceId, _Entry] = {}
+        self._timeouts = Timeouts()
+
+    def services(self) -> Sequence[ServiceSnapshot]:
+        """Every service, the one added last first."""
+        return [entry.snapshot() for entry in reversed(self._entries.values())]
+
+    def service(self, id: ServiceId) -> ServiceSnapshot:
+        """One service; raises `NoSuchService`."""
+        return self._entry(id).snapshot()
+
+    def add_service(self, service: VirtualService) -> None:
+        """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`."""
+        if service.id in self._entries:
+            raise ServiceExists
+        rules.check_service(service)
+        self._entries[service.id] = _Entry(service)
+
+    def edit_service(self, service: VirtualService) -> None:
+        """Raises `NoSuchService`, `SchedulerNotFound`, `InvalidOperation`."""
+        entry = self._entry(service.id)
+        rules.check_service(service)
+        entry.service = service
+
+    def delete_service(self, id: ServiceId) -> None:
+        """Raises `NoSuchService`."""
+        self._entry(id)
+        del self._entries[id]
+
+    def add_server(self, id: ServiceId, server: RealServer) -> None:
+        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`."""
+        servers = self._servers(id)
+        rules.check_server(id, server)
+        if server.endpoint in servers:
+            raise DestinationExists
+        rules.check_unicast(server.endpoint.address, self._interfaces)
+        servers[server.endpoint] = server
+
+    def edit_server(self, id: ServiceId, server: RealServer) -> None:
+        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`."""
+        servers = self._servers(id)
+        rules.check_server(id, server)
+        if server.endpoint not in servers:
+            raise NoSuchDestination
+        servers[server.endpoint] = server
+
+    def delete_server(self, id: ServiceId, endpoint: Endpoint) -> None:
+        """Raises `ServiceNotDefined`, `NoSuchDestination`."""
+        if self._servers(id).pop(endpoint, None) is None:
+            raise NoSuchDestination
+
+    def flush(self) -> None:
+        """Delete every service."""
+        self._entries.clear()
+
+    def zero(self, id: ServiceId | None = None) -> None:
+        """Nothing is ever counted here, so this only raises `NoSuchService`."""
+        if id is not None:
+            self._entry(id)
+
+    def rates(self) -> Sequence[ServiceSnapshot]:
+        """As `services()`, with counters per second: all zero."""
+        return self.services()
+
+    def timeouts(self) -> Timeouts:
+        """The three timeouts that can be set."""
+        return self._timeouts
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """A field of 0 leaves that timeout as it is."""
+        rules.check_timeouts(timeouts)
+        now = self._timeouts
+        self._timeouts = Timeouts(
+            tcp=timeouts.tcp or now.tcp, tcp_fin=timeouts.tcp_fin or now.tcp_fin, udp=timeouts.udp or now.udp
+        )
+
+    def connections(self) -> Iterator[Connection]:
+        """None."""
+        return iter(())
+
+    def _entry(self, id: ServiceId) -> _Entry:
+        try:
+            return self._entries[id]
+        except KeyError:
+            raise NoSuchService from None
+
+    def _servers(self, id: ServiceId) -> dict[Endpoint, RealServer]:
+        try:
+            return self._entries[id].servers
+        except KeyError:
+            raise ServiceNotDefined from None

@@ -1,0 +1,97 @@
+"""What every director refuses, as the kernel's IPVS does. Pure: the answer depends on the arguments only."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Network
+
+from pylvs.errors import InvalidOperation, OutOfRange, SchedulerNotFound
+from pylvs.model import FirewallMark, ForwardingMethod, TunnelType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from ipaddress import IPv6Interface
+
+    from pylvs.model import IPAddress, RealServer, ServiceId, Timeouts, VirtualService
+
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos", "none")
+"""Every scheduler name of IPVS; `none` never chooses a server."""
+
+PERSISTENCE_ENGINES = ("sip",)
+
+HIGHEST = 2**31 - 1
+"""Weights, thresholds and timeouts are signed 32-bit numbers in IPVS."""
+
+_TICKS_PER_SECOND = 250
+
+_LOOPBACK = IPv4Interface("127.0.0.1/8")
+_LINK_LOCAL = IPv6Network("fe80::/10")
+
+
+def check_service(service: VirtualService, schedulers: Collection[str] = SCHEDULERS) -> None:
+    """Refuse a service that no table could hold, whatever else is in it."""
+    if service.scheduler not in schedulers:
+        raise SchedulerNotFound
+    if service.persistence_engine and service.persistence_engine not in PERSISTENCE_ENGINES:
+        raise SchedulerNotFound
+    if isinstance(service.id, FirewallMark) and not 1 <= service.id.mark < 2**32:
+        raise InvalidOperation
+    if not _mask_fits(service):
+        raise InvalidOperation
+
+
+def _mask_fits(service: VirtualService) -> bool:
+    match service.netmask:
+        case None:
+            return True
+        case int(prefix):
+            return service.id.family == 6 and 1 <= prefix <= 128
+        case mask:
+            return service.id.family == 4 and mask.version == 4
+
+
+def check_server(id: ServiceId, server: RealServer) -> None:
+    """Refuse a server that cannot be added to this service, nor edited to be so."""
+    if server.endpoint.address.version != id.family and server.method is not ForwardingMethod.TUN:
+        raise InvalidOperation
+    if not 0 <= server.weight <= HIGHEST:
+        raise OutOfRange
+    if not 0 <= server.lower_threshold <= server.upper_threshold <= HIGHEST:
+        raise OutOfRange
+    if server.tunnel.type is TunnelType.GUE and server.tunnel.port == 0:
+        raise InvalidOperation
+
+
+def check_unicast(address: IPAddress, interfaces: Iterable[IPv4Interface | IPv6Interface] = ()) -> None:
+    """Refuse a new server on an address that is not one machine's; `interfaces` are the director's own addresses."""
+    own = tuple(interfaces)
+    if any(address == interface.ip for interface in own):
+        return
+    if isinstance(address, IPv4Address):
+        single = _is_single_v4(address, [i for i in own if isinstance(i, IPv4Interface)])
+    else:
+        single = _is_single_v6(address)
+    if not single:
+        raise InvalidOperation
+
+
+def _is_single_v4(address: IPv4Address, own: Iterable[IPv4Interface]) -> bool:
+    if address.packed[0] == 0 or address.is_multicast or int(address) == 2**32 - 1:
+        return False
+    return not any(
+        address == interface.network.broadcast_address
+        for interface in (_LOOPBACK, *own)
+        if interface.network.prefixlen < 31
+    )
+
+
+def _is_single_v6(address: IPv6Address) -> bool:
+    return not (
+        address.is_unspecified or address.is_multicast or address.ipv4_mapped is not None or address in _LINK_LOCAL
+    )
+
+
+def check_timeouts(timeouts: Timeouts) -> None:
+    """Refuse a timeout that the kernel could not count in its clock ticks."""
+    if any(not 0 <= t <= HIGHEST // _TICKS_PER_SECOND for t in (timeouts.tcp, timeouts.tcp_fin, timeouts.udp)):
+        raise InvalidOperation

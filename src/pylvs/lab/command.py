@@ -1,0 +1,125 @@
+"""What can be done with a lab: up, down, exec. Whatever goes wrong on the way up is undone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+
+from pylvs.errors import NotPermitted
+from pylvs.lab import interruption, namespace, node, service, state
+from pylvs.lab.errors import LabError, LabExists, NoSuchCommand, NoSuchLab, NoSuchNode, WhichLab
+from pylvs.lab.topology import Lab, Topology, namespace_of, topology
+
+_DIRECTOR_SECONDS = 60.0
+
+
+def up(lab: Lab) -> Topology:
+    """Build a lab, start its real servers, and unless it is to be without, the service on its director.
+
+    Raises `NotPermitted`, `LabExists`, `LabBusy`, `LabError`.
+    """
+    _need_root("building a lab")
+    with state.locked(lab.name), interruption.raised():
+        if state.begun(lab.name) or lab.name in namespace.labs():
+            raise LabExists(f"lab {lab.name} is there already", hint=f"pylvs lab down --name {lab.name} removes it")
+        try:
+            return _up(lab)
+        except BaseException:
+            _remove(lab.name)
+            raise
+
+
+def down(name: str) -> None:
+    """Remove a lab, or what is left of it: by what is there, not by what is remembered.
+
+    Raises `NotPermitted`, `NoSuchLab`, `LabBusy`, `LabError`.
+    """
+    _need_root("removing a lab")
+    if name not in present():
+        raise NoSuchLab(f"there is no lab {name}")
+    with state.locked(name), interruption.raised():
+        _remove(name)
+
+
+def present() -> list[str]:
+    """Every lab of which anything is there: a namespace, or only its directory."""
+    return sorted(state.names() | namespace.labs().keys())
+
+
+def chosen(name: str | None) -> str:
+    """The lab that is meant: the one named, or else the only one. Raises `NoSuchLab`, `WhichLab`."""
+    labs = present()
+    if name is None and len(labs) > 1:
+        raise WhichLab(f"several labs are up: {', '.join(labs)}")
+    if name is None and not labs:
+        raise NoSuchLab("no lab is up")
+    if name is not None and name not in labs:
+        raise NoSuchLab(f"there is no lab {name}")
+    return name or labs[0]
+
+
+def enter(name: str, where: str, command: Sequence[str]) -> None:
+    """Become a command on a node; its exit code is this process's. Raises `NoSuchNode`, `NoSuchCommand`."""
+    _need_root("entering a lab")
+    nodes = namespace.labs().get(name, set())
+    if where not in nodes:
+        raise NoSuchNode(f"lab {name} has no node {where}", hint=f"it has {', '.join(sorted(nodes)) or 'none'}")
+    if not node.which(command[0]):
+        raise NoSuchCommand(f"{command[0]}: there is no such command")
+    os.execvpe(  # noqa: S606 - not a shell but the command itself, in this process's place
+        "ip", node.on(namespace_of(name, where), *command), dict(node.environment())
+    )
+
+
+def _up(lab: Lab) -> Topology:
+    from pylvs.lab.build import build  # pyroute2 takes long to import, and only this needs it
+
+    home = state.save(state.State(lab))
+    network = topology(lab)
+    build(network)
+    servers = node.start_servers(network, home)
+    if lab.service:
+        _serve(network)
+    state.save(state.State(lab, tuple(servers.items()), complete=True))
+    return network
+
+
+def _serve(network: Topology) -> None:
+    lines = "".join(" ".join(rule) + "\n" for rule in service.rules(network))
+    _on_director(network, "attach", "--hook", network.lab.hook)
+    _on_director(network, "ipvsadm", "-R", stdin=lines)
+
+
+def _on_director(network: Topology, *arguments: str, stdin: str | None = None) -> None:
+    where = network.namespace("director")
+    done = node.run(where, *node.PYLVS, *arguments, stdin=stdin, timeout=_DIRECTOR_SECONDS)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise LabError(f"the director: pylvs {' '.join(arguments)}: {said[0] if said else done.returncode}")
+
+
+def _remove(name: str) -> None:
+    with interruption.postponed():
+        nodes = namespace.labs().get(name, set())
+        names = [namespace_of(name, where) for where in sorted(nodes)]
+        if "director" in nodes:
+            _detach(name)
+        lived_in = namespace.identities(names)
+        # Without their names nobody enters them any more, so none can slip in behind the last look.
+        if names:
+            namespace.delete(names)
+        namespace.end_processes(lived_in)
+        state.forget(name)
+
+
+def _detach(name: str) -> None:
+    """As far as it can be done: the namespace takes with it whatever stays attached."""
+    with suppress(subprocess.TimeoutExpired):
+        node.run(namespace_of(name, "director"), *node.PYLVS, "detach", timeout=_DIRECTOR_SECONDS)
+
+
+def _need_root(doing: str) -> None:
+    if os.geteuid() != 0:
+        raise NotPermitted(f"{doing} needs root", hint="run it with sudo, or as root")

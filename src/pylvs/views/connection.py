@@ -1,0 +1,29 @@
+"""`ipvsadm -L -c`: a line for each connection, in the order of the table."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pylvs.model import Connection
+    from pylvs.views.endpoint import Name
+
+_TITLE = "IPVS connection entries\n"
+_COLUMNS = f"pro expire {'state':11} {'source':18} {'virtual':18} "
+_HEADER = f"{_COLUMNS}destination\n"
+_HEADER_WITH_ENGINE = f"{_COLUMNS}{'destination':18} {'pe name':16} pe_data\n"
+
+
+def connections(entries: Iterable[Connection], name: Name, *, persistence_engine: bool = False) -> Iterator[str]:
+    """Text piece by piece, for there may be millions. No director has data of a persistence engine to show yet."""
+    yield _TITLE + (_HEADER_WITH_ENGINE if persistence_engine else _HEADER)
+    for entry in entries:
+        yield _line(entry, name)
+
+
+def _line(entry: Connection, name: Name) -> str:
+    minutes, seconds = divmod(entry.expires, 60)
+    client, virtual, server = (name(end, entry.protocol) for end in (entry.client, entry.virtual, entry.server))
+    left = f"{entry.protocol.name:3} {minutes:02}:{seconds:02}  {entry.state:11}"
+    return f"{left} {client:18} {virtual:18} {server}\n"

@@ -1,0 +1,47 @@
+"""The rules of every run: nothing is skipped in CI, and a failed check before the tests fails the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Both are for script/test and CI."""
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails, as with CI set in the environment")
+    parser.addoption("--failed-check", action="append", default=[], help="a check that failed before the tests")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that skips."""
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _refuse_skip(report, item.config)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module that skips."""
+    report = yield
+    _refuse_skip(report, collector.config)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
+    if report.outcome == "skipped" and (config.getoption("--no-skips") or os.environ.get("CI")):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (in CI nothing may be skipped)"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A check that failed before the tests is an error of the run, and stands in its summary."""
+    for name in session.config.getoption("--failed-check"):
+        failed = pytest.CollectReport(f"script/{name}", "failed", "it failed: see above the tests", None)
+        session.ihook.pytest_collectreport(report=failed)

@@ -1,0 +1,78 @@
+"""The lab's real server, on this host's own loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+
+from pylvs.lab.server import MOST_BYTES, Listener, Responder, pattern
+
+
+@pytest.fixture
+def http() -> Iterator[HTTPConnection]:
+    with Listener(0, b"hello RIP\n") as listener:
+        thread = threading.Thread(target=listener.serve_forever, args=(0.01,))
+        thread.start()
+        connection = HTTPConnection("127.0.0.1", listener.server_port, timeout=5)
+        yield connection
+        connection.close()
+        listener.shutdown()
+        thread.join()
+
+
+def ask(http: HTTPConnection, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    http.request(method, path, body)
+    response = http.getresponse()
+    return response.status, response.read()
+
+
+def test_hello_as_often_as_one_likes_over_one_connection(http):
+    assert [ask(http, "GET", "/") for _ in range(3)] == [(200, b"hello RIP\n")] * 3
+    assert http.sock is not None
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_000])
+def test_big_has_the_pattern(http, size):
+    assert ask(http, "GET", f"/big?bytes={size}") == (200, b"".join(pattern(size)))
+
+
+@pytest.mark.parametrize("query", ["", "?bytes=", "?bytes=-1", "?bytes=x", f"?bytes={MOST_BYTES + 1}"])
+def test_big_refuses(http, query):
+    assert ask(http, "GET", f"/big{query}")[0] == 400
+    assert ask(http, "GET", "/") == (200, b"hello RIP\n")
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("body", [b"", b"x", bytes(3_000_000)], ids=["empty", "short", "long"])
+def test_digest_of_a_body(http, method, body):
+    assert ask(http, method, "/", body) == (200, f"{hashlib.sha256(body).hexdigest()}\n".encode())
+
+
+def test_a_body_without_a_length(http):
+    http.request("PUT", "/", iter([b"x"]), encode_chunked=True)
+    assert http.getresponse().status == 411
+
+
+def test_not_found(http):
+    assert ask(http, "GET", "/elsewhere")[0] == 404
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
+def test_pattern_is_as_long_as_asked_and_always_the_same(size):
+    assert len(b"".join(pattern(size))) == size
+    assert b"".join(pattern(size)) == b"".join(pattern(size + 5))[:size]
+
+
+def test_udp_answers_from_the_address_that_was_asked():
+    responder = Responder(0, b"hello RIP")
+    with responder.socket, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        there = ("127.0.0.2", responder.socket.getsockname()[1])
+        client.sendto(b"?", there)
+        responder.answer()
+        assert client.recvfrom(100) == (b"hello RIP", there)
