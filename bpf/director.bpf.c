@@ -13,6 +13,7 @@ const volatile struct {
 	enum control_shift control_shift;
 	enum selection selection;
 	enum server_phase server_phase;
+	enum xdp_sending xdp_sending;
 	enum drop_reason drop_reason;
 } for_python;
 

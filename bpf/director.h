@@ -206,11 +206,18 @@ struct settings {
 	__u64 next_serial;
 };
 
+/* How frames may be sent out of an interface from XDP. */
+enum xdp_sending {
+	XDP_SENDING_NOT,
+	XDP_SENDING_DIRECT,
+	XDP_SENDING_BY_REDIRECT, /* veth: what XDP_TX sends lies in the peer's ring unless the peer has an XDP program too */
+};
+
 /* An interface that the director is attached to. */
 struct interface {
 	__u32 index;
 	__u8 mac[ETH_ALEN];
-	__u8 xdp; /* frames may be sent out of it from XDP */
+	__u8 xdp_sending;
 	__u8 pad;
 };
 

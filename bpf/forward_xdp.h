@@ -10,21 +10,19 @@ struct way {
 	__u32 interface;
 };
 
-/* May frames be sent out of it from XDP? */
-static __always_inline bool sends_xdp(__u32 index)
+/* Null for one that the director is not attached to. */
+static __always_inline struct interface *interface_at(__u32 index)
 {
 	__u32 slot = index % INTERFACES;
 	struct interface *interface = bpf_map_lookup_elem(&interfaces, &slot);
-	return interface && interface->index == index && interface->xdp;
+	return interface && interface->index == index ? interface : NULL;
 }
 
 /* Frames for other stations, seen because the interface is promiscuous, are not ours. */
 static __always_inline bool for_this_host(const struct xdp_md *ctx, const struct ethhdr *eth)
 {
-	__u32 index = ctx->ingress_ifindex;
-	__u32 slot = index % INTERFACES;
-	struct interface *interface = bpf_map_lookup_elem(&interfaces, &slot);
-	return interface && interface->index == index && mac_to_u64(interface->mac) == mac_to_u64(eth->h_dest);
+	struct interface *interface = interface_at(ctx->ingress_ifindex);
+	return interface && mac_to_u64(interface->mac) == mac_to_u64(eth->h_dest);
 }
 
 /*
@@ -97,7 +95,8 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet
 		return XDP_PASS;
 	if (verdict == VERDICT_REQUEST ? !way_to_server(packet, decision, &way) : !way_to_client(ctx, packet, &way))
 		return XDP_PASS;
-	if (way.interface != ctx->ingress_ifindex && !sends_xdp(way.interface))
+	struct interface *out = interface_at(way.interface);
+	if (!out || out->xdp_sending == XDP_SENDING_NOT)
 		return XDP_PASS;
 	if (!account(packet, decision, verdict, packet->length))
 		return XDP_PASS;
@@ -106,5 +105,7 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet
 	decrement_ttl(packet->ip);
 	u64_to_mac(packet->eth->h_dest, way.destination_mac);
 	u64_to_mac(packet->eth->h_source, way.source_mac);
-	return way.interface == ctx->ingress_ifindex ? XDP_TX : (int)bpf_redirect(way.interface, 0);
+	if (way.interface == ctx->ingress_ifindex && out->xdp_sending == XDP_SENDING_DIRECT)
+		return XDP_TX;
+	return bpf_redirect(way.interface, 0);
 }

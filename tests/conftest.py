@@ -6,6 +6,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# No deadline: how long an example takes says more about the machine than about the code.
+settings.register_profile("pylvs", settings.default, deadline=None)
+settings.load_profile("pylvs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

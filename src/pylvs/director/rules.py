@@ -76,7 +76,7 @@ def check_unicast(address: IPAddress, interfaces: Iterable[IPv4Interface | IPv6I
 
 
 def _is_single_v4(address: IPv4Address, own: Iterable[IPv4Interface]) -> bool:
-    if address.packed[0] == 0 or address.is_multicast or int(address) == 2**32 - 1:
+    if address.is_unspecified or address.is_multicast or int(address) == 2**32 - 1:
         return False
     return not any(
         address == interface.network.broadcast_address

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
+from pylvs.director.ebpf import bpffs
 from pylvs.errors import NotPermitted
 from pylvs.lab import interruption, namespace, node, service, state
 from pylvs.lab.errors import LabError, LabExists, NoSuchCommand, NoSuchLab, NoSuchNode, WhichLab
@@ -76,6 +77,8 @@ def enter(name: str, where: str, command: Sequence[str]) -> None:
 def _up(lab: Lab) -> Topology:
     from pylvs.lab.build import build  # pyroute2 takes long to import, and only this needs it
 
+    if lab.service:
+        bpffs.ensure_mounted()  # here, because `ip netns exec` would mount it for itself alone
     home = state.save(state.State(lab))
     network = topology(lab)
     build(network)
@@ -104,9 +107,10 @@ def _remove(name: str) -> None:
     with interruption.postponed():
         nodes = namespace.labs().get(name, set())
         names = [namespace_of(name, where) for where in sorted(nodes)]
-        if "director" in nodes:
-            _detach(name)
         lived_in = namespace.identities(names)
+        namespace.end_processes(lived_in)
+        if "director" in nodes:
+            _detach(namespace_of(name, "director"))
         # Without their names nobody enters them any more, so none can slip in behind the last look.
         if names:
             namespace.delete(names)
@@ -114,10 +118,13 @@ def _remove(name: str) -> None:
         state.forget(name)
 
 
-def _detach(name: str) -> None:
-    """As far as it can be done: the namespace takes with it whatever stays attached."""
+def _detach(director: str) -> None:
+    """As far as it can be done. The namespace takes with it what stays attached, but not what stays pinned."""
     with suppress(subprocess.TimeoutExpired):
-        node.run(namespace_of(name, "director"), *node.PYLVS, "detach", timeout=_DIRECTOR_SECONDS)
+        node.run(director, *node.PYLVS, "detach", timeout=_DIRECTOR_SECONDS)
+    with suppress(OSError), namespace.inside(director):
+        if base := bpffs.mounted():
+            bpffs.remove_pins(bpffs.pin_directory(base))
 
 
 def _need_root(doing: str) -> None:

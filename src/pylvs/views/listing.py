@@ -61,9 +61,7 @@ def _weights(snapshot: ServerSnapshot, _: bool) -> str:
 
 def _thresholds(snapshot: ServerSnapshot, _: bool) -> str:
     server = snapshot.server
-    return (
-        f" {server.upper_threshold:<10} {server.lower_threshold:<10} {snapshot.active:<10} {snapshot.inactive:<10}"
-    )
+    return f" {server.upper_threshold:<10} {server.lower_threshold:<10} {snapshot.active:<10} {snapshot.inactive:<10}"
 
 
 def _persistent(snapshot: ServerSnapshot, _: bool) -> str:
@@ -74,9 +72,7 @@ def _persistent(snapshot: ServerSnapshot, _: bool) -> str:
 def _tunnels(snapshot: ServerSnapshot, _: bool) -> str:
     server = snapshot.server
     tunnel = _tunnel(server.tunnel) if server.method is ForwardingMethod.TUN else "n/a"
-    return (
-        f" {METHODS[server.method]:7} {tunnel:13} {server.weight:<6} {snapshot.active:<10} {snapshot.inactive:<10}"
-    )
+    return f" {METHODS[server.method]:7} {tunnel:13} {server.weight:<6} {snapshot.active:<10} {snapshot.inactive:<10}"
 
 
 def _tunnel(tunnel: Tunnel) -> str:
@@ -126,9 +122,9 @@ def listing(services: Iterable[ServiceSnapshot], form: Form, name: Name, *, exac
     """The header and every service with its servers, in the order given."""
     lines = [form.header]
     for service in services:
-        id = service.service.id
-        lines.append(f"{_service_name(id, name):{form.name_width}}{form.service(service, exact)}\n")
-        protocol = None if isinstance(id, FirewallMark) else id.protocol
+        which = service.service.id
+        lines.append(f"{_service_name(which, name).ljust(form.name_width)}{form.service(service, exact)}\n")
+        protocol = None if isinstance(which, FirewallMark) else which.protocol
         for server in service.servers:
             endpoint = server.server.endpoint
             text = name(endpoint, protocol)

@@ -29,7 +29,7 @@ def services_in_order(services: Iterable[ServiceSnapshot]) -> list[ServiceSnapsh
 
 
 def servers_in_order(servers: Iterable[ServerSnapshot]) -> list[ServerSnapshot]:
-    """By family, address, port."""
+    """By address and port, whatever the family."""
     items = list(servers)
     return [items[i] for i in _order([_endpoint_key(item.server.endpoint) for item in items])]
 
@@ -37,15 +37,15 @@ def servers_in_order(servers: Iterable[ServerSnapshot]) -> list[ServerSnapshot]:
 def _service_key(id: ServiceId) -> Key:
     if isinstance(id, FirewallMark):
         return (id.mark, id.family, Protocol.TCP)
-    family, *rest = _endpoint_key(id.endpoint)
-    return (0, family, id.protocol, *rest)
+    return (0, id.family, id.protocol, *_endpoint_key(id.endpoint))
 
 
 def _endpoint_key(endpoint: Endpoint) -> Key:
+    """Four words of address and the port. An IPv4 address is the first word, and so falls in among those of IPv6."""
     address = int(endpoint.address)
     if endpoint.address.version == 4:
-        return (4, address, endpoint.port)
-    return (6, address >> 96, address >> 64 & _WORD, address >> 32 & _WORD, address & _WORD, endpoint.port)
+        return (address, 0, 0, 0, endpoint.port)
+    return (address >> 96, address >> 64 & _WORD, address >> 32 & _WORD, address & _WORD, endpoint.port)
 
 
 def _order(keys: Sequence[Key]) -> list[int]:

@@ -26,10 +26,10 @@ def saved(services: Iterable[ServiceSnapshot], name: Name) -> str:
     """A line for each service, followed by one for each of its servers."""
     lines = []
     for snapshot in services:
-        id = snapshot.service.id
-        which = _which(id, name)
-        protocol = None if isinstance(id, FirewallMark) else id.protocol
-        lines.append(f"-A {which} {_scheduling(snapshot.service)}\n")
+        service = snapshot.service
+        which = _which(service.id, name)
+        protocol = None if isinstance(service.id, FirewallMark) else service.id.protocol
+        lines.append(f"-A {which} {_scheduling(service)}\n")
         for server in snapshot.servers:
             who = name(server.server.endpoint, protocol)
             lines.append(f"-a {which} -r {who} {_forwarding(server.server)}\n")

@@ -16,9 +16,9 @@ from pylvs.lab.server import MOST_BYTES, Listener, Responder, pattern
 @pytest.fixture
 def http() -> Iterator[HTTPConnection]:
     with Listener(0, b"hello RIP\n") as listener:
-        thread = threading.Thread(target=listener.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        connection = HTTPConnection("127.0.0.1", listener.server_port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", listener.server_address[1], timeout=5)
         yield connection
         connection.close()
         listener.shutdown()

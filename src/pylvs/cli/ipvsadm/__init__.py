@@ -38,17 +38,17 @@ def run(
     for stream in (stdin, stdout, stderr):
         _take_bytes_as_they_are(stream)
     try:
-        try:
-            director = open_director()
-        except PylvsError as error:
-            stderr.write(f"Can't initialize ipvs: {error}\n" + (f"{error.hint}\n" if error.hint else ""))
-            return _NOT_INITIALISED
+        director = open_director()
+    except PylvsError as error:
+        stderr.write(f"Can't initialize ipvs: {error}\n" + (f"{error.hint}\n" if error.hint else ""))
+        return _NOT_INITIALISED
+    try:
         status = run_line(argv, Session(director, names or SystemNames(), stdin, stdout, stderr))
         stdout.flush()
-        return status
     except BrokenPipeError:
         _discard(stdout)
         return _BROKEN_PIPE
+    return status
 
 
 def _take_bytes_as_they_are(stream: TextIO) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pylvs.model import IPAddress, Protocol
 
 
-@lru_cache(maxsize=4096)
 def ipv4(text: str) -> IPv4Address | None:
     """An IPv4 address in any spelling that inet_aton(3) takes."""
     from socket import inet_aton
@@ -26,7 +25,7 @@ def ipv4(text: str) -> IPv4Address | None:
 
 def ipv6(text: str) -> IPv6Address | None:
     """An IPv6 address without a scope."""
-    if ":" not in text:
+    if text.count(":") < 2:
         return None
     from socket import AF_INET6, inet_pton
 
@@ -46,30 +45,40 @@ def endpoint(text: str, protocol: Protocol | None, names: Names) -> tuple[IPAddr
 
     Service names are those of `protocol`; without one there are none.
     """
-    if text.isascii() and text.isdigit():
+    host, port = _parts(text)
+    address = names.address(host) if isinstance(host, str) else host
+    if address is None:
         return None
+    if isinstance(port, str):
+        number = names.port(port, protocol) if protocol is not None else None
+        return None if number is None else (address, number)
+    return address, port
+
+
+@lru_cache(maxsize=4096)  # --restore meets the same few over and over
+def _parts(text: str) -> tuple[IPAddress | str | None, int | str | None]:
+    """What stands for the address (None: nothing can) and for the port (None: nothing does); names are left to do."""
+    if text.isascii() and text.isdigit():
+        return None, None
     host, port = text, None
     if text[:1] == "[":
         host, closing, rest = text[1:].partition("]")
         if not closing or rest[:1] != ":":
-            return None
+            return None, None
         port = rest[1:]
     address: IPAddress | None = ipv6(host)
     if address is None:
         # brackets around anything but IPv6 are taken off, with all that follows them
-        host, colon, rest = host.rpartition(":") if ":" in host else (host, "", "")
-        port = rest if colon else None
-        address = ipv4_or_host(host, names)
-    if address is None:
-        return None
-    if port is None:
-        return address, None
-    number = _port(port, protocol, names)
-    return None if number is None else (address, number)
+        host, port = _split(host)
+        address = ipv4(host)
+    return address or host, None if port is None else _number_or_name(port)
 
 
-def _port(text: str, protocol: Protocol | None, names: Names) -> int | None:
-    number = number_within(text, 0, 65535)
-    if number is None and protocol is not None:
-        return names.port(text, protocol)
-    return number
+def _split(text: str) -> tuple[str, str | None]:
+    host, colon, port = text.rpartition(":")
+    return (host, port) if colon else (text, None)
+
+
+def _number_or_name(port: str) -> int | str:
+    number = number_within(port, 0, 65535)
+    return port if number is None else number

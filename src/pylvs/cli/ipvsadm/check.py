@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pylvs.cli.ipvsadm.grammar import LEGAL, LEGAL_IN_TUNNEL, TUNNEL_WORDS, WORDS
 from pylvs.errors import UsageError
 from pylvs.model import ForwardingMethod, Protocol
@@ -18,7 +20,7 @@ _TOTALS = {"stats", "rate", "thresholds"}
 
 def check(request: Request) -> None:
     """Raises `UsageError` for the first thing wrong; settles the port of servers that keep the service's."""
-    _check_options(request.given, LEGAL[request.command], WORDS, f"'{request.command}' command")
+    _refuse(_fault_in_command(frozenset(request.given), request.command))
     match request.command:
         case "add-service" | "edit-service":
             _check_service(request)
@@ -28,18 +30,30 @@ def check(request: Request) -> None:
             _check_list(request.given)
 
 
-def _check_options(given: Collection[str], legal: Legal, words: Sequence[str], where: str) -> None:
+@lru_cache(maxsize=256)  # --restore meets the same few over and over
+def _fault_in_command(given: frozenset[str], command: str) -> str:
+    return _fault(given, LEGAL[command], WORDS, f"'{command}' command")
+
+
+def _fault(given: Collection[str], legal: Legal, words: Sequence[str], where: str) -> str:
+    """The first thing wrong with the options given, or nothing."""
     chosen = ""
     for word in words:
         if word not in given:
             if word in legal.needs:
-                raise UsageError(f"You need to supply the '{word}' option for the {where}")
+                return f"You need to supply the '{word}' option for the {where}"
         elif word in legal.one_of:
             if chosen:
-                raise UsageError(f"The option '{word}' conflicts with the '{chosen}' option in the {where}")
+                return f"The option '{word}' conflicts with the '{chosen}' option in the {where}"
             chosen = word
         elif word not in legal.may and word not in legal.needs:
-            raise UsageError(f"Illegal '{word}' option with the {where}")
+            return f"Illegal '{word}' option with the {where}"
+    return ""
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise UsageError(fault)
 
 
 def _check_service(request: Request) -> None:
@@ -60,7 +74,7 @@ def _check_server(request: Request) -> None:
         raise UsageError("Different address family is allowed only for tunneling servers")
     if tunnelled:
         kind = request.tunnel_type
-        _check_options(request.given, LEGAL_IN_TUNNEL[kind], TUNNEL_WORDS[1:], f"'{kind}' tunnel type")
+        _refuse(_fault(request.given, LEGAL_IN_TUNNEL[kind], TUNNEL_WORDS[1:], f"'{kind}' tunnel type"))
     elif not request.given.isdisjoint(TUNNEL_WORDS):
         raise UsageError("Tunnel options conflict with forward method")
 

@@ -8,6 +8,8 @@ _LONG = 2**63
 
 def number(text: str) -> int | None:
     """The number that is the whole of `text`, if it fits a C long."""
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return int(text)
     digits = text.lstrip(_BLANKS)
     if digits[:1] in ("+", "-"):
         digits = digits[1:]

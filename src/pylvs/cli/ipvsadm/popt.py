@@ -42,7 +42,9 @@ class Words:
         while self._next < len(words):
             word = words[self._next]
             self._next += 1
-            if word[:1] != "-" or word == "-":
+            if len(word) == 2 and word[0] == "-" and (option := _SHORT.get(word[1])):  # most of them, so they go first
+                yield option, None if option.takes is Takes.NOTHING else self._argument(option)
+            elif word[:1] != "-" or word == "-":
                 self.arguments.append(word)
             elif word == "--":
                 self.arguments += words[self._next :]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _UNSPECIFIED = IPv4Address(0)
 _NO_TUNNEL = Tunnel()
+_AS_THEY_ARE = Timeouts(0, 0, 0)
 
 
 class Request:
@@ -43,7 +44,7 @@ class Request:
     def __init__(self, command: str) -> None:
         self.command = command
         self.given: set[str] = set()
-        self.timeouts = Timeouts(0, 0, 0)
+        self.timeouts = _AS_THEY_ARE
         self.protocol: Protocol | None = None
         self.address: IPAddress = _UNSPECIFIED
         self.port = 0
@@ -72,10 +73,9 @@ class Request:
 
     @property
     def id(self) -> ServiceId:
-        """The service."""
-        if self.mark:
+        """The service; mark 0, which is nobody's, if none was given."""
+        if self.mark or self.protocol is None:
             return FirewallMark(self.mark, self.mark_family)
-        assert self.protocol is not None
         return VirtualAddress(self.protocol, Endpoint(self.address, self.port))
 
     @property

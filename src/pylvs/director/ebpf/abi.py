@@ -100,6 +100,14 @@ class ServerPhase(IntEnum):
     DELETED = 2
 
 
+class XdpSending(IntEnum):
+    """enum xdp_sending"""
+
+    NOT = 0
+    DIRECT = 1
+    BY_REDIRECT = 2
+
+
 class DropReason(IntEnum):
     """enum drop_reason"""
 
@@ -351,13 +359,13 @@ class Interface(Structure):
 
     index: int
     mac: Array[c_uint8]
-    xdp: int
+    xdp_sending: int
     pad: int
 
     _fields_ = (
         ("index", c_uint32),
         ("mac", c_uint8 * 6),
-        ("xdp", c_uint8),
+        ("xdp_sending", c_uint8),
         ("pad", c_uint8),
     )
 

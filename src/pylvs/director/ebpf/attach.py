@@ -5,10 +5,10 @@ What is attached is asked of the kernel, never remembered; the `interfaces` map 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import socket
 import struct
-from pathlib import Path
 
 from pylvs.director.ebpf import abi, libbpf
 from pylvs.director.ebpf.table import word
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 HOOKS = ("auto", "tc", "xdp")
 TC_HANDLE, TC_PRIORITY = 0x1, 0x10
-_SIOCGIFHWADDR, _SIOCGIFFLAGS = 0x8927, 0x8913
+_SIOCGIFHWADDR, _SIOCGIFFLAGS, _SIOCETHTOOL = 0x8927, 0x8913, 0x8946
+_ETHTOOL_GDRVINFO = 0x3
 _ETHERNET = 1
 _UP, _LOOPBACK = 0x1, 0x8
-_LEAVE_CHECKSUMS_UNDONE = ("veth", "virtio_net", "tun", "tap", "vif", "xen-netfront")
+_LEAVE_CHECKSUMS_UNDONE = ("veth", "virtio_net", "tun", "vif", "bridge", "dummy", "bonding", "802.1Q VLAN Support")
 """Drivers that deliver frames whose checksum the sender left to hardware that isn't there: tc keeps those right, XDP can't."""
 
 
@@ -87,9 +88,23 @@ def candidates() -> list[Interface]:
     return found
 
 
+class _DriverInfo(ctypes.Structure):
+    """The start of `struct ethtool_drvinfo`."""
+
+    _fields_ = (("command", ctypes.c_uint32), ("driver", ctypes.c_char * 32), ("rest", ctypes.c_char * 160))
+
+
 def _driver(name: str) -> str:
-    link = Path(f"/sys/class/net/{name}/device/driver")
-    return link.resolve().name if link.exists() else ""
+    """As `ethtool -i` says: /sys may show another namespace's interfaces. Empty where the driver doesn't say."""
+    info = _DriverInfo(command=_ETHTOOL_GDRVINFO)
+    request = struct.pack("16sQ16x", name.encode(), ctypes.addressof(info))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        try:
+            fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request)
+        except OSError:
+            return ""
+    driver: bytes = info.driver
+    return driver.decode()
 
 
 def _wants_xdp(interface: Interface, hook: str) -> bool:
@@ -105,7 +120,7 @@ def attach(table: Table, interfaces: Iterable[Interface], hook: str = "auto") ->
         libbpf.create_ingress(interface.index)
         libbpf.attach_tc(interface.index, table.fd("director_tc"), handle=TC_HANDLE, priority=TC_PRIORITY)
         xdp = _wants_xdp(interface, hook) and _attach_xdp(table, interface, required=hook == "xdp")
-        _tell(table, interface, xdp=xdp)
+        _tell(table, interface, _sending(interface) if xdp else abi.XdpSending.NOT)
 
 
 def _attach_xdp(table: Table, interface: Interface, *, required: bool) -> bool:
@@ -127,8 +142,12 @@ def _attach_xdp(table: Table, interface: Interface, *, required: bool) -> bool:
     return True
 
 
-def _tell(table: Table, interface: Interface, *, xdp: bool) -> None:
-    entry = abi.Interface(index=interface.index, xdp=xdp)
+def _sending(interface: Interface) -> abi.XdpSending:
+    return abi.XdpSending.BY_REDIRECT if _driver(interface.name) == "veth" else abi.XdpSending.DIRECT
+
+
+def _tell(table: Table, interface: Interface, sending: abi.XdpSending) -> None:
+    entry = abi.Interface(index=interface.index, xdp_sending=sending)
     entry.mac[:] = tuple(interface.mac)
     libbpf.update(table.fd("interfaces"), word(interface.index % abi.INTERFACES), bytes(entry))
 
@@ -168,7 +187,7 @@ def detach(table: Table, attached: Sequence[Attachment]) -> None:
             if not _has_filters(index):
                 libbpf.destroy_ingress(index)
         libbpf.update(
-            table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index, xdp=False))
+            table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index))
         )
 
 

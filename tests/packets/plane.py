@@ -1,0 +1,206 @@
+"""The data plane under test: frames go in at a hook, a verdict and a frame come out; the clock is the test's."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import NamedTuple
+
+from pylvs.director.ebpf import abi, attach, bpffs, libbpf, load
+from pylvs.director.ebpf.director import EbpfDirector
+from pylvs.director.ebpf.table import Table
+from pylvs.model import (
+    Connection,
+    Endpoint,
+    ForwardingMethod,
+    Protocol,
+    RealServer,
+    ServerSnapshot,
+    ServiceSnapshot,
+    VirtualAddress,
+    VirtualService,
+    parse_address,
+)
+from tests.packets.wire import INTERFACES, MACS, NARROW, NARROW_MTU, NEIGHBOURS
+
+PASS, SENT = "pass", "sent"
+START = 1 << 20
+"""The tick at which every test begins."""
+CAPACITY = load.Capacity(connections=4096, services=32, servers=64)
+
+_XDP = {1: "drop", 2: PASS, 3: SENT, 4: SENT}
+_TC = {0: PASS, 2: "drop", 7: SENT}
+_XDP_TX = 3
+
+
+class Outcome(NamedTuple):
+    """`verdict` is PASS, SENT or the name of a drop; `hook` is where it was sent or dropped; `code` what the hook returned."""
+
+    verdict: str
+    frame: bytes
+    hook: str
+    code: int
+
+
+def service(text: str) -> VirtualAddress:
+    """`tcp 192.168.0.250:80`."""
+    protocol, _, rest = text.partition(" ")
+    return VirtualAddress(Protocol[protocol.upper()], endpoint(rest))
+
+
+def endpoint(text: str) -> Endpoint:
+    address, _, port = text.partition(":")
+    return Endpoint(parse_address(address), int(port))
+
+
+class Plane:
+    """A small director on eth0 and eth1 (both hooks) and eth2 (tc only)."""
+
+    def __init__(self, capacity: load.Capacity = CAPACITY) -> None:
+        self.capacity = capacity
+        named = {name: attach.interface_named(name) for name in INTERFACES}
+        self.director = EbpfDirector(
+            hook="xdp", capacity=capacity, interfaces=[one for name, one in named.items() if INTERFACES[name].hook == "xdp"]
+        )
+        self.table: Table = self.director.loaded()
+        attach.attach(self.table, [one for name, one in named.items() if INTERFACES[name].hook == "tc"], "tc")
+        self.indexes = {name: one.index for name, one in named.items()}
+        self.settings = self.table.settings
+        self._timeouts = tuple(self.settings.timeout)
+        self.reset()
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+        attach.detach(self.table, attach.attachments(self.table))
+        self.director.close()
+        bpffs.remove_pins(self.table.pins)
+        (bpffs.RUN / f"netns-{bpffs.netns_cookie()}.lock").unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """An empty director, as loaded just now, with its clock stopped."""
+        settings = self.settings
+        settings.clock_stopped = 1
+        self.director.flush()
+        for array in (self.table.connections, self.table.servers, self.table.services):
+            array.memory[:] = bytes(len(array.memory))
+        settings.services_used = settings.servers_used = settings.next_serial = 0
+        settings.timeout[:] = self._timeouts
+        settings.now = START
+        self.director._slots = None
+        self._drops = self.table.drops()
+
+    def forget(self) -> None:
+        """As after `reset`, but with the services and servers that there are."""
+        settings, servers = self.settings, self.table.servers
+        self.table.connections.memory[:] = bytes(len(self.table.connections.memory))
+        for number in range(settings.servers_used):
+            servers[number].load = 0
+            servers[number].next_hop = abi.NextHop()
+        settings.now = START
+        self.director.zero()
+
+    # -- the control plane
+
+    def serve(self, id: str, *servers: str, method: ForwardingMethod = ForwardingMethod.NAT, scheduler: str = "rr") -> None:
+        """Add a service and its servers, each `RIP:port` or `RIP:port weight`."""
+        self.director.add_service(VirtualService(service(id), scheduler))
+        for one in servers:
+            self.add(id, one, method)
+
+    def add(self, id: str, server: str, method: ForwardingMethod = ForwardingMethod.NAT) -> None:
+        where, _, weight = server.partition(" ")
+        self.director.add_server(service(id), RealServer(endpoint(where), method, int(weight or 1)))
+
+    def edit(self, id: str, server: str, method: ForwardingMethod = ForwardingMethod.NAT) -> None:
+        where, _, weight = server.partition(" ")
+        self.director.edit_server(service(id), RealServer(endpoint(where), method, int(weight or 1)))
+
+    def delete(self, id: str, server: str) -> None:
+        self.director.delete_server(service(id), endpoint(server))
+
+    def snapshot(self, id: str) -> ServiceSnapshot:
+        return self.director.service(service(id))
+
+    def server(self, id: str, server: str) -> ServerSnapshot:
+        where = endpoint(server)
+        return next(one for one in self.snapshot(id).servers if one.server.endpoint == where)
+
+    def connections(self) -> list[Connection]:
+        return list(self.director.connections())
+
+    # -- the clock
+
+    def advance(self, ticks: int) -> None:
+        """Move the clock; nothing is swept."""
+        self.settings.now = (self.settings.now + ticks) % 2**32
+
+    def sweep(self) -> None:
+        """One whole round."""
+        libbpf.test_run(self.table.fd("sweep_now"))
+
+    def pass_seconds(self, seconds: int) -> None:
+        """Time goes by as it does: a round of the sweep every second."""
+        for _ in range(seconds):
+            self.advance(abi.TICKS_A_SECOND)
+            self.sweep()
+
+    # -- the hooks
+
+    def xdp(self, frame: bytes, interface: str = "eth0") -> Outcome:
+        """What the XDP program does with a frame that comes in by an interface."""
+        context = struct.pack("6I", 0, len(frame), 0, self.indexes[interface], 0, 0)
+        run = libbpf.test_run(self.table.fd("director_xdp"), frame, context=context)
+        return self._outcome("xdp", _XDP.get(run.retval, f"XDP action {run.retval}"), run)
+
+    def tc(self, frame: bytes, interface: str = "eth0") -> Outcome:
+        """What the tc program does with it."""
+        context = bytearray(192)
+        struct.pack_into("2I", context, 36, self.indexes[interface], self.indexes[interface])
+        run = libbpf.test_run(self.table.fd("director_tc"), frame, context=bytes(context))
+        return self._outcome("tc", _TC.get(run.retval, f"tc action {run.retval}"), run)
+
+    def run(self, hook: str, frame: bytes, interface: str = "eth0") -> Outcome:
+        """As an interface with this hook does: what XDP passes goes on to tc."""
+        if hook == "xdp" and INTERFACES[interface].hook == "xdp":
+            outcome = self.xdp(frame, interface)
+            assert outcome.verdict != PASS or outcome.frame == frame, "XDP changed a frame that it passed"
+            if outcome.verdict != PASS:
+                return outcome
+        return self.tc(frame, interface)
+
+    def _outcome(self, hook: str, verdict: str, run: libbpf.TestRun) -> Outcome:
+        drops = self.table.drops()
+        fresh = [name for name in drops for _ in range(drops[name] - self._drops[name])]
+        self._drops = drops
+        if verdict != "drop":
+            assert not fresh, f"{hook} counted {fresh} for a packet that it did not drop"
+        else:
+            assert len(fresh) == 1, f"{hook} counted {fresh} for one drop"
+            verdict = fresh[0]
+        return Outcome(verdict, run.data, hook, run.retval)
+
+    def knows_the_way(self) -> None:
+        """Every server's next hop is known to XDP for a second from now, as after a packet of it went through tc."""
+        for number in range(self.settings.servers_used):
+            raw = self.table.servers[number]
+            address = socket.inet_ntoa(bytes(raw.address)[12:])
+            if address in MACS:
+                raw.next_hop = next_hop(self, address, NARROW_MTU if address == NARROW else 1500)
+
+
+def next_hop(plane: Plane, rip: str, mtu: int = 1500) -> abi.NextHop:
+    """What tc remembers of the way to a server."""
+    mac, device = NEIGHBOURS[rip]
+    index = plane.indexes[device]
+    return abi.NextHop(
+        destination_mac=number(mac) | (index & 0xFFFF) << 48,
+        source_mac=number(INTERFACES[device].mac) | index >> 16 << 48,
+        good_until=plane.settings.now + abi.TICKS_A_SECOND,
+        mtu=mtu,
+    )
+
+
+def number(mac: str) -> int:
+    return int.from_bytes(bytes.fromhex(mac.replace(":", "")), "little")
+
+

@@ -1,0 +1,77 @@
+"""A fresh network namespace for the thread that tests: the director's interfaces, whose far ends are in another one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.packets.wire import INTERFACES, NEIGHBOURS, ROUTES
+
+_CLONE_NEWNET = 0x40000000
+
+
+def _unshare() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare the network namespace")
+
+
+def _enter(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "enter a network namespace")
+
+
+def _here() -> int:
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _ip(*commands: str) -> None:
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
+
+
+@contextmanager
+def fresh_namespace() -> Iterator[int]:
+    """This thread is in the director's namespace until the end; gives a descriptor of the far one. Both go away then."""
+    home = _here()
+    _unshare()
+    far = _here()
+    try:
+        _unshare()
+        _furnish(far)
+        yield far
+    finally:
+        _enter(home)
+        os.close(far)
+        os.close(home)
+
+
+def _furnish(far: int) -> None:
+    path = f"/proc/{os.getpid()}/fd/{far}"
+    for name in INTERFACES:
+        _ip(f"link add {name} type veth peer name far-{name} netns {path}")
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    _ip(
+        "link set lo up",
+        *(f"link set {name} address {one.mac} up" for name, one in INTERFACES.items()),
+        *(f"address add {one.address} dev {name}" for name, one in INTERFACES.items()),
+        *(f"neighbour replace {ip} lladdr {mac} dev {dev} nud permanent" for ip, (mac, dev) in NEIGHBOURS.items()),
+        *(f"route add {route}" for route in ROUTES),
+    )
+    with _inside(far):
+        _ip(*(f"link set far-{name} up" for name in INTERFACES))
+
+
+@contextmanager
+def _inside(namespace: int) -> Iterator[None]:
+    back = _here()
+    _enter(namespace)
+    try:
+        yield
+    finally:
+        _enter(back)
+        os.close(back)
