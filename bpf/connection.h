@@ -369,7 +369,19 @@ static __always_inline __u32 deadline_after(__u32 state)
 	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
 	if (!setting || state >= STATES)
 		return 0;
-	return setting->now + setting->timeout[state];
+	return READ_ONCE(setting->now) + READ_ONCE(setting->timeout[state]);
+}
+
+static __always_inline __u32 now_in_ticks(void)
+{
+	__u32 zero = 0;
+	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
+	return setting ? READ_ONCE(setting->now) : 0;
+}
+
+static __always_inline bool due(__u32 deadline, __u32 when)
+{
+	return (__s32)(deadline - when) <= 0;
 }
 
 /* The slow part of a hit: the state changes, or the sweep was about to end the connection. False if it ended first. */
@@ -398,13 +410,18 @@ static __noinline bool change_state(struct connection *owner, enum direction dir
 	return true; /* others change it as fast as we do: their change is as good */
 }
 
-/* A packet of the connection was seen. False if the connection ended before it. */
+/*
+ * A packet of the connection was seen. False if the connection ended before it. A mark is on the owner's slot alone, so an
+ * answer that comes when there may be one looks there.
+ */
 static __always_inline bool refresh(struct connection *connection, __u64 control, enum direction direction,
 				    __u8 tcp_flags)
 {
 	__u32 state = state_of(control);
 	bool changes = state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state;
-	if (unlikely(changes || control & EXPIRING)) {
+	bool ending = direction == OUTPUT ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
+					  : control & EXPIRING;
+	if (unlikely(changes || ending)) {
 		if (direction != OUTPUT)
 			return change_state(connection, direction, tcp_flags);
 		struct connection *owner = peer_of(connection);

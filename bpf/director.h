@@ -165,6 +165,8 @@ struct next_hop {
 	__u64 source_mac;      /* the same; above them the high half */
 	__u32 good_until;
 	__u32 mtu;
+	__be32 gateway; /* the neighbour to send to: the server itself where it is on-link */
+	__u32 pad;
 };
 
 /* A real server of one service. First what a packet needs, then what changes with each connection, then what Python keeps. */
@@ -242,6 +244,7 @@ enum drop_reason {
 	DROP_NO_ROUTE,	      /* no route to the real server or back to the client; see `ip route get`, and ip_forward=1 */
 	DROP_TOO_BIG,	      /* larger than the MTU of the way out; make the MTUs of the network equal */
 	DROP_FRAGMENT,	      /* a fragment of a datagram for a service; send datagrams that fit the MTU */
+	DROP_ENDED,	      /* the connection ended while this packet was on its way; the client sends it again */
 	DROP_REWRITE,	      /* the kernel refused to change the packet; please report it */
 	DROP_REASONS,
 };

@@ -20,13 +20,6 @@ static __always_inline struct rewriting rewriting_of(const struct decision *deci
 	return (struct rewriting){server->service_key.vip.word[3], server->service_key.port};
 }
 
-/* The address that the way out is looked up for. */
-static __always_inline __be32 next_stop(const struct packet *packet, const struct decision *decision,
-					enum verdict verdict)
-{
-	return verdict == VERDICT_REPLY ? packet->ip->daddr : decision->server->address.word[3];
-}
-
 static __always_inline __u64 mac_to_u64(const __u8 *mac)
 {
 	return *(const __u16 *)mac | (__u64) * (const __u16 *)(mac + 2) << 16 | (__u64) * (const __u16 *)(mac + 4) << 32;
@@ -49,24 +42,25 @@ static __always_inline void remember_next_hop(struct next_hop *hop, const struct
 	WRITE_ONCE(hop->destination_mac, mac_to_u64(fib->dmac) | (__u64)fib->ifindex << 48);
 	WRITE_ONCE(hop->source_mac, mac_to_u64(fib->smac) | (__u64)(fib->ifindex >> 16) << 48);
 	WRITE_ONCE(hop->mtu, fib->tot_len);
+	WRITE_ONCE(hop->gateway, fib->ipv4_dst);
 	WRITE_ONCE(hop->good_until, now + TICKS_A_SECOND);
 }
 
-static __always_inline __u32 now_in_ticks(void)
+static __always_inline bool remembers(const struct next_hop *hop)
 {
-	__u32 zero = 0;
-	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
-	return setting ? READ_ONCE(setting->now) : 0;
+	return !due(READ_ONCE(hop->good_until), now_in_ticks());
 }
 
+/* Ask for the way out of a request (to its server) or of a reply (to the client, from the service's address). */
 static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct packet *packet,
-					  __be32 stop, __u32 interface)
+					  const struct decision *decision, enum verdict verdict, __u32 interface)
 {
+	bool reply = verdict == VERDICT_REPLY;
 	fib->family = AF_INET;
 	fib->l4_protocol = packet->tuple.protocol;
 	fib->tos = packet->ip->tos;
-	fib->ipv4_src = packet->ip->saddr;
-	fib->ipv4_dst = stop;
+	fib->ipv4_src = reply ? decision->server->service_key.vip.word[3] : packet->ip->saddr;
+	fib->ipv4_dst = reply ? packet->ip->daddr : decision->server->address.word[3];
 	fib->ifindex = interface;
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }

@@ -10,13 +10,14 @@ struct exit {
 };
 
 /* The route, if it may be asked: the kernel answers only where it forwards. */
-static __noinline int find_exit(struct __sk_buff *skb, const struct packet *packet, struct decision *decision,
-				enum verdict verdict, struct exit *exit)
+static __noinline int look_up_exit(struct __sk_buff *skb, const struct packet *packet, struct decision *decision,
+				   enum verdict verdict, struct exit *exit)
 {
 	if (!packet || !decision || !exit)
 		return DROP_NO_ROUTE;
-	struct bpf_fib_lookup fib = {.tot_len = skb->gso_segs > 1 ? 0 : packet->length};
-	long result = look_up_route(skb, &fib, packet, next_stop(packet, decision, verdict), skb->ifindex);
+	/* what is to be segmented fits, but must ask all the same: only then the route tells its MTU */
+	struct bpf_fib_lookup fib = {.tot_len = skb->gso_size ? 1 : packet->length};
+	long result = look_up_route(skb, &fib, packet, decision, verdict, skb->ifindex);
 	exit->interface = fib.ifindex;
 	exit->gateway = fib.ipv4_dst;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
@@ -34,6 +35,17 @@ static __noinline int find_exit(struct __sk_buff *skb, const struct packet *pack
 		return DROP_REASONS;
 	}
 	return DROP_NO_ROUTE;
+}
+
+static __always_inline int find_exit(struct __sk_buff *skb, const struct packet *packet, struct decision *decision,
+				     enum verdict verdict, struct exit *exit)
+{
+	const struct next_hop *hop = &decision->server->next_hop;
+	if (verdict == VERDICT_REPLY || !remembers(hop))
+		return look_up_exit(skb, packet, decision, verdict, exit);
+	exit->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
+	exit->gateway = READ_ONCE(hop->gateway);
+	return !skb->gso_size && packet->length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
 }
 
 static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packet *packet, struct rewriting to,
@@ -67,7 +79,7 @@ static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct pa
 		return reason;
 	__u32 length = skb->len - sizeof(struct ethhdr);
 	if (!account(packet, decision, verdict, length))
-		return DROP_SERVER_DELETED;
+		return DROP_ENDED;
 	decrement_ttl(packet->ip);
 	if (decision->rewrite && !rewrite_tc(skb, packet, rewriting_of(decision, verdict), verdict))
 		return DROP_REWRITE;

@@ -32,7 +32,7 @@ static __always_inline bool for_this_host(const struct xdp_md *ctx, const struct
 static __always_inline bool way_to_server(const struct packet *packet, const struct decision *decision, struct way *way)
 {
 	const struct next_hop *hop = &decision->server->next_hop;
-	if ((__s32)(READ_ONCE(hop->good_until) - now_in_ticks()) <= 0 || packet->length > READ_ONCE(hop->mtu))
+	if (!remembers(hop) || packet->length > READ_ONCE(hop->mtu))
 		return false;
 	way->destination_mac = READ_ONCE(hop->destination_mac);
 	way->source_mac = READ_ONCE(hop->source_mac);
@@ -41,14 +41,16 @@ static __always_inline bool way_to_server(const struct packet *packet, const str
 }
 
 /* For the same reason the first answer of a connection goes through tc. */
-static __noinline int way_to_client(struct xdp_md *ctx, const struct packet *packet, struct way *way)
+static __noinline int way_to_client(struct xdp_md *ctx, const struct packet *packet, const struct decision *decision,
+				    struct way *way)
 {
-	if (!packet || !way)
+	if (!packet || !decision || !way)
 		return false;
 	if (packet->tuple.protocol == IPPROTO_TCP && packet->tcp_flags & TCP_SYN)
 		return false;
 	struct bpf_fib_lookup fib = {.tot_len = packet->length};
-	if (look_up_route(ctx, &fib, packet, packet->ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
+	if (look_up_route(ctx, &fib, packet, decision, VERDICT_REPLY, ctx->ingress_ifindex) !=
+	    BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	way->destination_mac = mac_to_u64(fib.dmac);
 	way->source_mac = mac_to_u64(fib.smac);
@@ -93,7 +95,8 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet
 	struct way way;
 	if (packet->ip->ttl <= 1)
 		return XDP_PASS;
-	if (verdict == VERDICT_REQUEST ? !way_to_server(packet, decision, &way) : !way_to_client(ctx, packet, &way))
+	if (!(verdict == VERDICT_REQUEST ? way_to_server(packet, decision, &way)
+					 : way_to_client(ctx, packet, decision, &way)))
 		return XDP_PASS;
 	struct interface *out = interface_at(way.interface);
 	if (!out || out->xdp_sending == XDP_SENDING_NOT)

@@ -8,11 +8,6 @@
 
 #include "connection.h"
 
-static __always_inline bool due(__u32 deadline, __u32 when)
-{
-	return (__s32)(deadline - when) <= 0;
-}
-
 static __always_inline void sweep_owner(struct connection *owner, __u32 index, __u64 control, __u32 now)
 {
 	__u32 deadline = READ_ONCE(owner->deadline);

@@ -34,7 +34,7 @@ _XDP_TX = 3
 
 
 class Outcome(NamedTuple):
-    """`verdict` is PASS, SENT or the name of a drop; `hook` is where it was sent or dropped; `code` what the hook returned."""
+    """`verdict` is PASS, SENT or a drop's name; `hook` is where that was decided; `code` what the hook returned."""
 
     verdict: str
     frame: bytes
@@ -59,11 +59,12 @@ class Plane:
     def __init__(self, capacity: load.Capacity = CAPACITY) -> None:
         self.capacity = capacity
         named = {name: attach.interface_named(name) for name in INTERFACES}
-        self.director = EbpfDirector(
-            hook="xdp", capacity=capacity, interfaces=[one for name, one in named.items() if INTERFACES[name].hook == "xdp"]
+        with_xdp, without = (
+            [one for name, one in named.items() if INTERFACES[name].hook == hook] for hook in ("xdp", "tc")
         )
+        self.director = EbpfDirector(hook="xdp", capacity=capacity, interfaces=with_xdp)
         self.table: Table = self.director.loaded()
-        attach.attach(self.table, [one for name, one in named.items() if INTERFACES[name].hook == "tc"], "tc")
+        attach.attach(self.table, without, "tc")
         self.indexes = {name: one.index for name, one in named.items()}
         self.settings = self.table.settings
         self._timeouts = tuple(self.settings.timeout)
@@ -101,7 +102,9 @@ class Plane:
 
     # -- the control plane
 
-    def serve(self, id: str, *servers: str, method: ForwardingMethod = ForwardingMethod.NAT, scheduler: str = "rr") -> None:
+    def serve(
+        self, id: str, *servers: str, method: ForwardingMethod = ForwardingMethod.NAT, scheduler: str = "rr"
+    ) -> None:
         """Add a service and its servers, each `RIP:port` or `RIP:port weight`."""
         self.director.add_service(VirtualService(service(id), scheduler))
         for one in servers:
@@ -127,6 +130,11 @@ class Plane:
 
     def connections(self) -> list[Connection]:
         return list(self.director.connections())
+
+    def state(self) -> tuple[object, ...]:
+        """All that a packet could change: connections, loads and counters."""
+        loads = tuple(self.table.servers[number].load for number in range(self.settings.servers_used))
+        return self.table.connections.memory[:], loads, tuple(self.director.services()), self.table.drops()
 
     # -- the clock
 
@@ -202,5 +210,3 @@ def next_hop(plane: Plane, rip: str, mtu: int = 1500) -> abi.NextHop:
 
 def number(mac: str) -> int:
     return int.from_bytes(bytes.fromhex(mac.replace(":", "")), "little")
-
-

@@ -36,7 +36,7 @@ def _ip(*commands: str) -> None:
 
 @contextmanager
 def fresh_namespace() -> Iterator[int]:
-    """This thread is in the director's namespace until the end; gives a descriptor of the far one. Both go away then."""
+    """This thread is in the director's namespace for a while; gives a descriptor of the far one."""
     home = _here()
     _unshare()
     far = _here()

@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from scapy.layers.inet import ICMP, IPOption_EOL, IPOption_NOP
+from scapy.layers.inet import ICMP, IP, TCP, IPOption_EOL, IPOption_NOP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import ARP, Dot1Q
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 from pylvs.director.ebpf import abi
 from pylvs.model import Counters, ForwardingMethod
+from tests.packets.frames import CPORT, answer, datagram, from_vip, hop, reply, request, to_rip
 from tests.packets.plane import PASS, SENT, Outcome, Plane
 from tests.packets.wire import (
     CIP,
     DIP,
+    DIRECTOR_MAC,
     DIRECTOR_MAC1,
-    IP,
     NARROW,
     NARROW_MTU,
     NOWHERE,
@@ -28,20 +29,15 @@ from tests.packets.wire import (
     RIP3,
     RIP4,
     ROUTER_MAC,
-    TCP,
-    UDP,
     VIP,
-    Ether,
     from_client,
     from_server,
-    to_client,
     to_server,
 )
 
 pytestmark = pytest.mark.root
 
 NAT, DR = ForwardingMethod.NAT, ForwardingMethod.DR
-CPORT = 40000
 SERVICES = (
     (f"tcp {VIP}:80", (f"{RIP1}:8080",), NAT),
     (f"tcp {VIP}:81", (f"{RIP2}:81",), NAT),
@@ -76,54 +72,6 @@ def director(standing: Plane) -> Plane:
     return standing
 
 
-def request(port: int = 80, flags: str = "S", *, ip: dict[str, Any] | None = None, size: int = 0, **fields: Any) -> Any:
-    packet = IP(**{"src": CIP, "dst": VIP, "ttl": 64, "id": 7, **(ip or {})})
-    return packet / TCP(**{"sport": CPORT, "dport": port, "flags": flags, "seq": 99, **fields}) / Raw(payload(size))
-
-
-def reply(port: int = 8080, flags: str = "A", *, ip: dict[str, Any] | None = None, size: int = 0, **fields: Any) -> Any:
-    packet = IP(**{"src": RIP1, "dst": CIP, "ttl": 64, "id": 8, **(ip or {})})
-    return packet / TCP(**{"sport": port, "dport": CPORT, "flags": flags, "ack": 100, **fields}) / Raw(payload(size))
-
-
-def datagram(port: int = 53, *, size: int = 9, ip: dict[str, Any] | None = None, **fields: Any) -> Any:
-    packet = IP(**{"src": CIP, "dst": VIP, "ttl": 64, "id": 9, **(ip or {})})
-    return packet / UDP(**{"sport": CPORT, "dport": port, **fields}) / Raw(payload(size))
-
-
-def answer(port: int = 5353, *, size: int = 9, ip: dict[str, Any] | None = None, **fields: Any) -> Any:
-    packet = IP(**{"src": RIP1, "dst": CIP, "ttl": 64, "id": 9, **(ip or {})})
-    return packet / UDP(**{"sport": port, "dport": CPORT, **fields}) / Raw(payload(size))
-
-
-def payload(size: int) -> bytes:
-    return bytes(1 + index * 7 % 255 for index in range(size))
-
-
-def hop(packet: Any, ip: dict[str, Any] | None = None, **ports: int) -> Any:
-    """The same packet one hop on: its TTL one less, its addresses and ports as given, its checksums made anew."""
-    moved = packet.copy()
-    for name, value in {"ttl": packet.ttl - 1, **(ip or {})}.items():
-        setattr(moved, name, value)
-    for name, value in ports.items():
-        setattr(moved.payload, name, value)
-    moved.chksum = None
-    if not (isinstance(moved.payload, UDP) and moved.payload.chksum == 0):
-        moved.payload.chksum = None
-    return moved
-
-
-def to_rip(packet: Any, rip: str = RIP1, source: str | None = None, **ports: int) -> Any:
-    """What NAT makes of a request."""
-    made = hop(packet, {"dst": rip}, **ports)
-    return to_server(made, rip, source) if source else to_server(made, rip)
-
-
-def from_vip(packet: Any, **ports: int) -> Any:
-    """What NAT makes of a reply."""
-    return to_client(hop(packet, {"src": VIP}, **ports))
-
-
 class Row(NamedTuple):
     """`before` are frames that came first; `opens` connections are made; `up` where XDP leaves it to tc."""
 
@@ -153,9 +101,7 @@ FROM_NOWHERE = {"src": NOWHERE}
 LARGE = NARROW_MTU - 40
 
 REQUESTS = {
-    "NAT: a SYN opens, the port is mapped": Row(
-        from_client(request()), SENT, to_rip(request(), dport=8080), opens=1
-    ),
+    "NAT: a SYN opens, the port is mapped": Row(from_client(request()), SENT, to_rip(request(), dport=8080), opens=1),
     "NAT: the same port on both sides": Row(from_client(request(81)), SENT, to_rip(request(81), RIP2), opens=1),
     "NAT: an odd payload": Row(
         from_client(request(flags="PA", size=13)), SENT, to_rip(request(flags="PA", size=13), dport=8080), before=OPEN
@@ -220,11 +166,12 @@ REQUESTS = {
     ),
     "NAT, UDP: empty": Row(from_client(datagram(size=0)), SENT, to_rip(datagram(size=0), dport=5353), opens=1),
     "NAT, UDP: IP options": Row(
-        from_client(datagram(ip={"options": OPTIONS})), SENT, to_rip(datagram(ip={"options": OPTIONS}), dport=5353), opens=1
+        from_client(datagram(ip={"options": OPTIONS})),
+        SENT,
+        to_rip(datagram(ip={"options": OPTIONS}), dport=5353),
+        opens=1,
     ),
-    "DR: a SYN opens, only the MACs change": Row(
-        from_client(request(82)), SENT, to_server(hop(request(82))), opens=1
-    ),
+    "DR: a SYN opens, only the MACs change": Row(from_client(request(82)), SENT, to_server(hop(request(82))), opens=1),
     "DR: an ACK goes the same way": Row(
         from_client(request(82, "A", size=77)), SENT, to_server(hop(request(82, "A", size=77))), before=OPEN_DR
     ),
@@ -261,7 +208,10 @@ REPLIES = {
         before=(from_client(request(81)),),
     ),
     "NAT: IP options back": Row(
-        from_server(reply(ip={"options": OPTIONS})), SENT, from_vip(reply(ip={"options": OPTIONS}), sport=80), before=OPEN
+        from_server(reply(ip={"options": OPTIONS})),
+        SENT,
+        from_vip(reply(ip={"options": OPTIONS}), sport=80),
+        before=OPEN,
     ),
     "NAT: in by another interface": Row(
         Ether(src=ROUTER_MAC, dst=DIRECTOR_MAC1) / reply(83, ip={"src": RIP3}),
@@ -286,6 +236,10 @@ REPLIES = {
     ),
 }
 
+HOSTILE = (
+    *("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254"),  # noqa: S104  # nobody binds to it
+    *("224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"),
+)
 PASSES = {
     "the VIP, another port": Row(from_client(request(8000)), PASS),
     "the VIP, the other protocol": Row(from_client(datagram(80)), PASS),
@@ -311,7 +265,7 @@ PASSES = {
     "ARP to this host": Row(from_client(ARP(psrc=CIP, pdst=VIP)), PASS),
     "IPv6": Row(from_client(IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(dport=80, flags="S")), PASS),
     "a VLAN": Row(from_client(Dot1Q(vlan=5) / request()), PASS),
-    "another Ethernet type over an IPv4 packet": Row(Ether(src=ROUTER_MAC, dst=OTHER_MAC, type=0x88B5) / request(), PASS),
+    "another Ethernet type": Row(Ether(src=ROUTER_MAC, dst=DIRECTOR_MAC, type=0x88B5) / request(), PASS),
     "for another station": Row(Ether(src=ROUTER_MAC, dst=OTHER_MAC) / request(), PASS),
     "a broadcast frame": Row(Ether(src=ROUTER_MAC, dst="ff:ff:ff:ff:ff:ff") / request(), PASS),
     "a multicast frame": Row(Ether(src=ROUTER_MAC, dst="01:00:5e:00:00:01") / request(), PASS),
@@ -322,19 +276,16 @@ PASSES = {
     "a first fragment that opens nothing": Row(from_client(request(flags="A", ip={"flags": "MF"})), PASS),
 } | {
     f"{protocol} from {source}": Row(from_client(make(ip={"src": source})), PASS)
-    for source in ("127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "224.0.0.1", "239.255.255.255", "240.0.0.1",
-                   "255.255.255.255", VIP)
+    for source in (*HOSTILE, VIP)
     for protocol, make in (("TCP", request), ("UDP", datagram))
-}  # fmt: skip
+}
 
 DROPS = {
     "no server: all weights are 0": Row(from_client(request(90)), NO_SERVER),
     "no server: the service has none": Row(from_client(request(91)), NO_SERVER),
     "no server: UDP": Row(from_client(datagram(90)), NO_SERVER),
     "the tuple is in use by an active connection": Row(from_client(request(85)), TUPLE_IN_USE, before=OPEN),
-    "the time to live ends": Row(
-        from_client(request(flags="A", ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True
-    ),
+    "the time to live ends": Row(from_client(request(flags="A", ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True),
     "a time to live of 0": Row(from_client(request(flags="A", ip={"ttl": 0})), TTL_EXCEEDED, before=OPEN, up=True),
     "the time to live of a reply ends": Row(from_server(reply(ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True),
     "no route to the client": Row(

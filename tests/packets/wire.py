@@ -1,6 +1,7 @@
 """Who is who on the wire of the packet tests, and the frames that they send.
 
-The router and the real servers RIP1 and RIP2 are on eth0's switch, RIP3 is behind eth1, RIP4 behind eth2, where there is no XDP.
+The router and the real servers RIP1 and RIP2 are on eth0's switch, RIP3 is behind eth1, and RIP4 behind eth2, which has
+tc only.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import struct
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
-from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 CIP, CIP2 = "110.0.0.1", "110.0.0.2"
@@ -100,5 +100,3 @@ def udp(source: bytes, source_port: int, destination: bytes, port: int) -> bytes
     """A bare UDP frame, quickly."""
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 0, 0, 64, 17, 0, source, destination)
     return _ETHERNET + ip + struct.pack("!HHHH", source_port, port, 8, 0)
-
-

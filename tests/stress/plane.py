@@ -6,7 +6,7 @@ import ctypes
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ctypes import Structure, c_uint32, c_uint64
+from ctypes import Structure, c_uint8, c_uint32, c_uint64
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Tally(Structure):
         ("claimed", c_uint64 * 2),
         ("ended", c_uint64),
         ("misdirected", c_uint64),
+        ("ip", c_uint8 * 20),
     )
 
 
@@ -64,7 +65,8 @@ class Plane:
     def __init__(self, director: EbpfDirector, compiled: Path) -> None:
         self.director = director
         self.table: Table = director.loaded()
-        self._run, fds = _load_over(self.table, compiled)
+        fds = _load_over(self.table, compiled)
+        self._make_traffic, self._sweep = fds["make_traffic"], fds["sweep_now"]
         self.tallies = [Array(fds["tallies"], Tally)[cpu] for cpu in range(CPUS)]
         self.traffic = Array(fds["traffics"], Traffic)[0]
         self.table.settings.clock_stopped = 1
@@ -81,12 +83,15 @@ class Plane:
         """To be called in a thread of its own, which stays on that CPU."""
         os.sched_setaffinity(0, {cpu})
         for _ in range(runs):
-            libbpf.test_run(self._run)
+            libbpf.test_run(self._make_traffic)
 
     def rounds_of_the_sweep(self, count: int) -> None:
-        """Whole rounds, the clock standing still."""
+        """Whole rounds, the clock standing still; on a CPU that has a tally."""
+        home = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {0})
         for _ in range(count):
-            libbpf.test_run(self.table.fd("sweep_now"))
+            libbpf.test_run(self._sweep)
+        os.sched_setaffinity(0, home)
 
     def total(self, name: str) -> int:
         """One count of both CPUs."""
@@ -97,7 +102,7 @@ def _on_the_wire(endpoint: Endpoint) -> tuple[int, int]:
     return int.from_bytes(endpoint.address.packed, "little"), int.from_bytes(endpoint.port.to_bytes(2, "big"), "little")
 
 
-def _load_over(table: Table, compiled: Path) -> tuple[int, dict[str, int]]:
+def _load_over(table: Table, compiled: Path) -> dict[str, int]:
     settings = table.settings
     opened = libbpf.Object(compiled)
     try:
@@ -105,7 +110,8 @@ def _load_over(table: Table, compiled: Path) -> tuple[int, dict[str, int]]:
         for name in PINNED_MAPS:
             opened.reuse(name, table.fd(name))
         opened.load()
-        return opened.program_fd("make_traffic"), {name: opened.map_fd(name) for name in ("tallies", "traffics")}
+        programs = {name: opened.program_fd(name) for name in ("make_traffic", "sweep_now")}
+        return programs | {name: opened.map_fd(name) for name in ("tallies", "traffics")}
     finally:
         opened.close()
 

@@ -113,6 +113,6 @@ def test_nothing_is_lost_or_counted_twice(prepared: Plane, clients: int, sweep_e
         tally.random = random.getrandbits(63) | 1
     for _ in range(8):
         run(prepared, packets=300_000, edit=random if edits else None)
-        assert faults(prepared, servers_stay=not edits) == []
+        assert not (found := faults(prepared, servers_stay=not edits)), "\n".join(found)
         drain(prepared)
-        assert left(prepared) == []
+        assert not (found := left(prepared)), "\n".join(found)

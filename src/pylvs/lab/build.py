@@ -60,11 +60,11 @@ def _configure(topology: Topology, node: Node) -> None:
         index = {message.get_attr("IFLA_IFNAME"): message["index"] for message in netlink.get_links()}
         for interface in node.interfaces:
             _address(netlink, index[interface.name], interface)
-        _switch_offloads(topology, node)
         if node.is_switch:
             _bridge(netlink, [index[port.name] for port in node.interfaces])
         for up in index.values() if node.is_switch else (index[name] for name in _names(node)):
             netlink.link("set", index=up, state="up")
+        _switch_offloads(topology, node)  # only on a link that is up does GRO tell its peer that XDP may send to it
         if node.gateway:
             netlink.route("add", family=AF_INET, dst="default", gateway=str(node.gateway))
 

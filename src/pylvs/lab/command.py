@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pylvs.director.ebpf import bpffs
+from pylvs.director.ebpf import bpffs, control
 from pylvs.errors import NotPermitted
 from pylvs.lab import interruption, namespace, node, service, state
 from pylvs.lab.errors import LabError, LabExists, NoSuchCommand, NoSuchLab, NoSuchNode, WhichLab
@@ -115,7 +115,16 @@ def _remove(name: str) -> None:
         if names:
             namespace.delete(names)
         namespace.end_processes(lived_in)
+        _reap(name)
         state.forget(name)
+
+
+def _reap(name: str) -> None:
+    """A caller that lives on, and whose children the real servers are, keeps no zombies."""
+    known = state.load(name)
+    for _, pid in known.servers if known else ():
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _detach(director: str) -> None:
@@ -123,8 +132,7 @@ def _detach(director: str) -> None:
     with suppress(subprocess.TimeoutExpired):
         node.run(director, *node.PYLVS, "detach", timeout=_DIRECTOR_SECONDS)
     with suppress(OSError), namespace.inside(director):
-        if base := bpffs.mounted():
-            bpffs.remove_pins(bpffs.pin_directory(base))
+        control.forget(bpffs.netns_cookie())
 
 
 def _need_root(doing: str) -> None:

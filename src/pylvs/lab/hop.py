@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from pylvs.lab.topology import Port, Topology
@@ -12,6 +12,7 @@ from pylvs.model import Endpoint, Protocol, Value
 REQUEST, REPLY = b"GET ", b"HTTP/"
 _IPV4 = 0x0800
 _ETHERNET_LENGTH = 14
+_SYN, _ACK = 0x02, 0x10
 
 
 class Frame(Value):
@@ -24,13 +25,14 @@ class Frame(Value):
 
 
 class Packet(Value):
-    """What a frame of TCP over IPv4 says of itself."""
+    """What a frame of TCP over IPv4 says of itself; the SYN without an ACK opens a connection."""
 
     source_mac: str
     destination_mac: str
     source: Endpoint
     destination: Endpoint
     ttl: int
+    opens: bool
     payload: bytes
 
 
@@ -69,6 +71,7 @@ def parse(content: bytes) -> Packet | None:
         source=Endpoint(IPv4Address(ip[12:16]), source_port),
         destination=Endpoint(IPv4Address(ip[16:20]), destination_port),
         ttl=ip[8],
+        opens=tcp[13] & (_SYN | _ACK) == _SYN,
         payload=tcp[(tcp[12] >> 4) * 4 :],
     )
 
@@ -76,17 +79,25 @@ def parse(content: bytes) -> Packet | None:
 def journey(frames: Iterable[Frame]) -> list[Hop]:
     """The hops of the request, then of its reply, each in the order of time.
 
-    The frames are of one request only. A packet seen again at the same place is a retransmission, and left out.
+    They are those of the first connection that was opened meanwhile: an older one may still be retransmitting. A packet
+    seen again at the same place is a retransmission, too, and left out.
     """
-    seen = [Hop(frame.at, frame.port, frame.outgoing, packet) for frame in frames if (packet := parse(frame.content))]
-    return [
-        hop for word in (REQUEST, REPLY) for hop in _way([hop for hop in seen if hop.packet.payload.startswith(word)])
-    ]
+    seen = sorted(_hops(frames), key=lambda hop: hop.at)
+    client = next((hop.packet.source for hop in seen if hop.packet.opens), None)
+    ours = [hop for hop in seen if client in {hop.packet.source, hop.packet.destination}]
+    return [hop for word in (REQUEST, REPLY) for hop in _way(ours, word)]
 
 
-def _way(hops: Sequence[Hop]) -> list[Hop]:
+def _hops(frames: Iterable[Frame]) -> Iterator[Hop]:
+    for frame in frames:
+        if packet := parse(frame.content):
+            yield Hop(frame.at, frame.port, frame.outgoing, packet)
+
+
+def _way(hops: Iterable[Hop], word: bytes) -> list[Hop]:
     first: dict[tuple[Port, bool], Hop] = {}
-    for hop in sorted(hops, key=lambda hop: hop.at):
-        first.setdefault((hop.port, hop.outgoing), hop)
+    for hop in hops:
+        if hop.packet.payload.startswith(word):
+            first.setdefault((hop.port, hop.outgoing), hop)
     director_saw = any(port.node == "director" for port, _ in first)
     return [hop for hop in first.values() if not (director_saw and hop.port.node == "switch")]

@@ -88,9 +88,6 @@ def end_processes(namespaces: frozenset[Identity]) -> None:
                 os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
         asked.update(left)
         time.sleep(0.01)
-    for pid in asked:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
 
 
 def _names() -> list[str]:

@@ -16,7 +16,8 @@ from pylvs.lab.errors import LabError
 from pylvs.lab.server import READY
 from pylvs.lab.topology import Node, Topology
 
-PYLVS = (sys.executable, "-m", "pylvs")
+PYTHON = (sys.executable,)
+PYLVS = (*PYTHON, "-m", "pylvs")
 _START_SECONDS = 20.0
 
 
@@ -68,7 +69,7 @@ def start_servers(topology: Topology, home: Path) -> dict[str, int]:
 
 def _start(topology: Topology, node: Node, home: Path) -> tuple[int, int]:
     """Its pid, and the pipe on which it says that it listens."""
-    argv = [sys.executable, "-m", "pylvs.lab.server"]
+    argv = [*PYTHON, "-m", "pylvs.lab.server"]
     argv += ["--lab", topology.lab.name, "--node", node.name, "--rip", str(node.address)]
     ready, tell = os.pipe()
     files = [

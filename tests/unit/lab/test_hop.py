@@ -19,6 +19,7 @@ CIP, VIP, RIP = "110.0.0.1", "192.168.101.100", "192.168.101.110"
 CLIENT, ROUTER, DIRECTOR, SERVER = (f"02:00:00:{role}:00:00" for role in ("0c", "0e", "0d", "05"))
 ETHER = Ether(src=CLIENT, dst=ROUTER)
 GET = IP(src=CIP, dst=VIP, ttl=63) / TCP(sport=40000, dport=80, flags="PA") / b"GET / HTTP/1.1\r\n\r\n"
+SYN = IP(src=CIP, dst=VIP) / TCP(sport=40000, dport=80, flags="S")
 OK = IP(src=VIP, dst=CIP) / TCP(sport=80, dport=40000, flags="PA") / b"HTTP/1.1 200 OK\r\n\r\n"
 
 
@@ -29,6 +30,7 @@ def test_parse():
         source=Endpoint(IPv4Address(CIP), 40000),
         destination=Endpoint(IPv4Address(VIP), 80),
         ttl=63,
+        opens=False,
         payload=b"GET / HTTP/1.1\r\n\r\n",
     )
 
@@ -72,37 +74,49 @@ def frame(at: int, node: str, direction: str, packet: Scapy, interface: str = "e
     return Frame(at, Port(node, interface), direction == "out", bytes(ETHER / packet))
 
 
-def places(frames: list[Frame]) -> list[str]:
-    return [where(hop) for hop in journey(frames)]
+OPENING = frame(0, "client", "out", SYN)
+
+
+def places(*frames: Frame) -> list[str]:
+    return [where(hop) for hop in journey([OPENING, *frames])]
 
 
 def test_request_then_reply_each_in_the_order_of_time():
-    frames = [
+    assert places(
         frame(5, "client", "in", OK),
         frame(2, "router", "in", GET),
         frame(4, "rs1", "out", OK),
         frame(1, "client", "out", GET),
-    ]
-    assert places(frames) == ["client eth0 out", "router eth0 in", "rs1 eth0 out", "client eth0 in"]
+    ) == ["client eth0 out", "router eth0 in", "rs1 eth0 out", "client eth0 in"]
 
 
-def test_only_the_packets_with_the_request_and_the_reply():
-    syn = IP(src=CIP, dst=VIP) / TCP(flags="S")
-    assert places([frame(1, "client", "out", syn), frame(2, "client", "out", GET)]) == ["client eth0 out"]
+def test_only_a_syn_without_ack_opens():
+    opens = {flags: parse(bytes(ETHER / IP() / TCP(flags=flags))).opens for flags in ("S", "SA", "A", "FA", "R")}
+    assert opens == {"S": True, "SA": False, "A": False, "FA": False, "R": False}
 
 
 def test_a_retransmission_is_left_out():
-    assert [hop.at for hop in journey([frame(9, "client", "out", GET), frame(2, "client", "out", GET)])] == [2]
+    hops = journey([OPENING, frame(9, "client", "out", GET), frame(2, "client", "out", GET)])
+    assert [hop.at for hop in hops] == [2]
+
+
+def test_another_connection_is_left_out():
+    other = IP(src=CIP, dst=VIP) / TCP(sport=39999, dport=80) / b"GET / HTTP/1.1\r\n\r\n"
+    assert places(frame(1, "client", "out", other)) == []
+
+
+def test_without_a_connection_there_is_no_way():
+    assert journey([frame(1, "client", "out", GET)]) == []
 
 
 def test_the_switch_speaks_for_a_director_whose_taps_saw_nothing():
     to, back = frame(1, "switch", "out", GET, "director"), frame(2, "switch", "in", GET, "director")
-    assert places([to, back]) == ["switch, to director", "switch, from director"]
+    assert places(to, back) == ["switch, to director", "switch, from director"]
 
 
 def test_the_switch_is_silent_where_the_director_saw_it():
     to = frame(1, "switch", "out", GET, "director")
-    assert places([to, frame(2, "director", "in", GET)]) == ["director eth0 in"]
+    assert places(to, frame(2, "director", "in", GET)) == ["director eth0 in"]
 
 
 def test_taps():

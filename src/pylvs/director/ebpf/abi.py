@@ -119,8 +119,9 @@ class DropReason(IntEnum):
     NO_ROUTE = 5
     TOO_BIG = 6
     FRAGMENT = 7
-    REWRITE = 8
-    REASONS = 9
+    ENDED = 8
+    REWRITE = 9
+    REASONS = 10
 
 
 class AddressUnion(Union):
@@ -267,18 +268,22 @@ class Service(Structure):
 
 
 class NextHop(Structure):
-    """struct next_hop: 24 bytes"""
+    """struct next_hop: 32 bytes"""
 
     destination_mac: int
     source_mac: int
     good_until: int
     mtu: int
+    gateway: int
+    pad: int
 
     _fields_ = (
         ("destination_mac", c_uint64),
         ("source_mac", c_uint64),
         ("good_until", c_uint32),
         ("mtu", c_uint32),
+        ("gateway", c_uint32_be),
+        ("pad", c_uint32),
     )
 
 
@@ -311,7 +316,6 @@ class Server(Structure):
         ("service", c_uint32),
         ("interface", c_uint32),
         ("next_hop", NextHop),
-        ("_pad_56", c_uint8 * 8),
         ("load", c_uint64),
         ("_pad_72", c_uint8 * 56),
         ("service_key", ServiceKey),

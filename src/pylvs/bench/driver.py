@@ -1,0 +1,164 @@
+"""The driver program of bpf/bench.bpf.c: it draws a flow for each packet and jumps to the program under test."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from enum import IntEnum, StrEnum
+from importlib import resources
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from pylvs.bench import place
+from pylvs.director.ebpf import libbpf
+from pylvs.director.ebpf.table import word
+from pylvs.errors import DataPlaneError, NotPermitted
+from pylvs.model.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pylvs.director.ebpf.attach import Interface
+
+DRAWS = 1 << 20
+"""How many flows a listed draw names before it begins again."""
+
+PORT = 80
+SYN, ACK = 0x02, 0x10
+_FRAME = 64
+_TTL, _TCP = 64, 6
+
+
+class Hook(StrEnum):
+    XDP = "xdp"
+    TC = "tc"
+
+
+FORWARDED = {Hook.XDP: {3}, Hook.TC: {7}}
+"""What a program returns for a packet that it sends on: XDP_TX, TC_ACT_REDIRECT."""
+
+
+class Draw(IntEnum):
+    """Which flow is next: any, the one after the last, or what a list says."""
+
+    UNIFORM = 0
+    ORDERED = 1
+    LISTED = 2
+
+
+class Load(Value):
+    """The packets of one measurement. Flow i is of server i modulo `servers`, a power of two."""
+
+    flows: int
+    draw: Draw = Draw.UNIFORM
+    flags: int = ACK
+    reply: bool = False
+    first: int = 0
+    servers: int = 2
+
+
+def open_object(name: str) -> libbpf.Object:
+    """A compiled program of the benchmark; raises `DataPlaneError` where it wasn't built."""
+    path = Path(str(resources.files("pylvs"))) / "bpf" / f"{name}.bpf.o"
+    if not path.exists():
+        raise DataPlaneError(f"{path} is missing", hint="build it with script/build, or install pylvs again")
+    return libbpf.Object(path)
+
+
+def load_object(opened: libbpf.Object, entries: Mapping[str, int]) -> None:
+    """Create its maps, so large, and verify its programs."""
+    for name, number in entries.items():
+        opened.set_max_entries(name, number)
+    try:
+        opened.load()
+    except PermissionError as error:
+        raise NotPermitted("the benchmark's programs can't be loaded: Operation not permitted") from error
+
+
+def _macs(interface: Interface) -> bytes:
+    source = bytes.fromhex(place.GATEWAY_MAC.replace(":", ""))
+    return interface.mac + source
+
+
+def _constants(load: Load, interface: Interface) -> bytes:
+    """`load` of bpf/bench.bpf.c."""
+    return struct.pack(
+        "<12sBBHIIII4s2sHII",
+        _macs(interface),
+        _TTL,
+        _TCP,
+        0,
+        load.draw,
+        load.flows,
+        load.first,
+        int(IPv4Address(place.CLIENTS)) + 1,
+        IPv4Address(place.VIP).packed,
+        PORT.to_bytes(2, "big"),
+        load.reply,
+        int(IPv4Address(place.SERVERS[0])),
+        load.servers - 1,
+    )
+
+
+def frame(load: Load, interface: Interface) -> bytes:
+    """The packet before the driver puts a flow into it. Nothing here looks at checksums."""
+    ip = struct.pack("!BBHHHBBH8x", 0x45, 0, 40, 0, 0x4000, _TTL, _TCP, 0)
+    tcp = struct.pack("!HHIIBBHHH", 0, 0, 1, 1, 5 << 4, load.flags, 0xFFFF, 0, 0)
+    return (_macs(interface) + b"\x08\x00" + ip + tcp).ljust(_FRAME, b"\0")
+
+
+def _context(hook: Hook, interface: Interface) -> bytes:
+    """`struct xdp_md` or the start of `struct __sk_buff`: the packet came in by the interface."""
+    if hook is Hook.XDP:
+        return struct.pack("<6I", 0, _FRAME, 0, interface.index, 0, 0)
+    return struct.pack("<11I", *[0] * 10, interface.index)
+
+
+class Driver:
+    """One load on one program."""
+
+    def __init__(self, load: Load, hook: Hook, interface: Interface, program: int, draws: bytes = b"") -> None:
+        self.hook = hook
+        self._frame, self._context = frame(load, interface), _context(hook, interface)
+        opened = open_object("bench")
+        try:
+            opened.set_constants(".rodata.load", _constants(load, interface))
+            load_object(opened, {} if draws else {"draws": 1})
+            self._fd = opened.program_fd(f"drive_{hook}")
+            # the jump is taken away with the map, so its descriptor is kept
+            self._under_test = opened.map_fd(f"{hook}_under_test")
+            libbpf.update(self._under_test, word(0), word(program))
+            if draws:
+                fill(opened.map_fd("draws"), draws)
+        finally:
+            opened.close()
+        self.packets = 0
+
+    def run(self, packets: int) -> float:
+        """Nanoseconds a packet, of this thread's CPU time: what others do on the CPU is not in it, interrupts are."""
+        self.packets += packets
+        before = time.thread_time_ns()
+        self.last = libbpf.test_run(self._fd, self._frame, context=self._context, repeat=packets)
+        return (time.thread_time_ns() - before) / packets
+
+    def check(self) -> None:
+        """Raises `DataPlaneError` unless the last packet was sent on."""
+        if self.last.retval not in FORWARDED[self.hook]:
+            raise DataPlaneError(f"the benchmark's packet was not forwarded: the program returned {self.last.retval}")
+
+    def close(self) -> None:
+        """Unload it."""
+        os.close(self._fd)
+        os.close(self._under_test)
+
+
+def fill(fd: int, data: bytes) -> None:
+    """Write a mapped array from its start; closes the descriptor."""
+    import mmap
+
+    size = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
+    with mmap.mmap(fd, size) as memory:
+        memory[: len(data)] = data
+    os.close(fd)
