@@ -90,9 +90,7 @@ def test_a_quiet_network_is_quiet(lab):
 
 def test_the_hops_of_a_request_without_a_director(lab):
     built = lab("dr", service=False)
-    frames = capture(
-        built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/")
-    )
+    frames = capture(built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/"))
     assert [(where(hop), hop.packet.ttl) for hop in journey(frames)] == [
         ("client eth0 out", 64),
         ("router eth0 in", 64),
@@ -108,9 +106,7 @@ def test_the_hops_of_a_request_without_a_director(lab):
 @pytest.mark.parametrize(("hook", "complete"), [(Hook.XDP, True), (Hook.TC, False)])
 def test_checksums_are_whole_before_the_director_only_with_xdp(lab, hook, complete):
     built = lab("dr", hook=hook, service=False)
-    frames = capture(
-        built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/")
-    )
+    frames = capture(built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/"))
     arrived = [frame.content for frame in frames if frame.port.node == "rs1" and not frame.outgoing]
     tcp = [content for content in arrived if content[12:14] == b"\x08\x00"]
     assert tcp
@@ -190,7 +186,9 @@ def test_a_server_that_cannot_listen_is_named(name, monkeypatch):
 @pytest.mark.parametrize("delay", [0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
 @pytest.mark.parametrize("forgetful", [False, True], ids=["", "without its state file"])
 def test_down_after_a_crash(name, delay, forgetful):
-    crashing = subprocess.Popen([*node.PYLVS, "lab", "up", "nat", "--no-service", "--name", name], env=node.environment())
+    crashing = subprocess.Popen(
+        [*node.PYLVS, "lab", "up", "nat", "--no-service", "--name", name], env=node.environment()
+    )
     time.sleep(delay)
     crashing.kill()
     crashing.wait()

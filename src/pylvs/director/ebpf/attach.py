@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 
@@ -210,10 +211,18 @@ def replace(table: Table, attached: Sequence[Attachment], old_xdp: int) -> None:
 
 def permitted() -> None:
     """Raises `NotPermitted` unless this process is root here."""
-    import os
-
     if os.geteuid() != 0:
         raise NotPermitted("pylvs must be root to reach the data plane")
+
+
+def take_over_xdp(table: Table, interface: Interface, number: int) -> None:
+    """Put the table's XDP program in place of the one with this number."""
+    old = libbpf.program_fd_by_id(number)
+    try:
+        libbpf.attach_xdp(interface.index, table.fd("director_xdp"), instead_of=old)
+    finally:
+        os.close(old)
+    _tell(table, interface, _sending(interface))
 
 
 def attach_missing(table: Table, hook: str = "auto") -> None:

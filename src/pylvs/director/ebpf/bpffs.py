@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import socket
+import threading
 from pathlib import Path
 
 from pylvs.errors import DataPlaneError, NotPermitted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 RUN = Path("/run/pylvs")
 _MOUNT = RUN / "bpf"
 _SO_NETNS_COOKIE = 71
+_CLONE_NEWNET = 0x40000000
 _BPFFS_MAGIC = 0xCAFE4A11
 
 
@@ -107,6 +109,49 @@ def mounted() -> Path | None:
         return _MOUNT
     outer = _outermost_root() / _MOUNT.relative_to("/")
     return outer if _is_bpffs(outer) else None
+
+
+def _namespaces() -> Iterator[Path]:
+    """A path for every network namespace that a process lives in or that is mounted somewhere; some come twice."""
+    yield from Path("/proc").glob("[0-9]*/ns/net")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[3].startswith("net:["):
+            yield Path(fields[4])
+
+
+def _live_cookies() -> set[int]:
+    """The cookies of all network namespaces, asked from a thread that enters them."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    seen: set[int] = set()
+    cookies: set[int] = set()
+
+    def ask() -> None:
+        for path in _namespaces():
+            try:
+                inode = path.stat().st_ino
+                if inode in seen:
+                    continue
+                seen.add(inode)
+                with path.open("rb") as namespace:
+                    if not libc.setns(namespace.fileno(), _CLONE_NEWNET):
+                        cookies.add(netns_cookie())
+            except OSError:
+                continue
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    return cookies
+
+
+def remove_orphans(base: Path) -> None:
+    """Unpin the directors of network namespaces that are gone: their pins alone keep their memory and their timer."""
+    pins = {int(path.name.split("-")[1]): path for path in base.glob("netns-*")}
+    if pins:
+        for cookie in pins.keys() - _live_cookies():
+            remove_pins(pins[cookie])
+            (RUN / f"netns-{cookie}.lock").unlink(missing_ok=True)
 
 
 def pin_directory(base: Path, cookie: int | None = None) -> Path:

@@ -7,6 +7,7 @@ import os
 from pylvs.director.ebpf import attach as attaching
 from pylvs.director.ebpf import bpffs, load
 from pylvs.director.ebpf.director import EbpfDirector
+from pylvs.director.ebpf.table import PINNED_MAPS
 from pylvs.errors import DataPlaneError, UsageError
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def upgrade() -> None:
         table = _running(director)
         attached = attaching.attachments(table)
         old_xdp = os.dup(table.fd("director_xdp"))
-        fresh = load.load_again(table.pins)
+        fresh = load.load_again(table.pins, {name: table.fd(name) for name in PINNED_MAPS})
         attaching.replace(fresh, attached, old_xdp)
         load.start_sweep(fresh)
         os.close(old_xdp)

@@ -63,7 +63,7 @@ class EbpfDirector:
         directory = bpffs.pin_directory(base, self._cookie) if base else None
         if directory is not None and directory.is_dir():
             self._live = load.Table(directory)
-            load.check_layout(self._live)
+            load.check_layout(self._live.fd("settings"))
 
     def close(self) -> None:
         """Let others change the director again."""
@@ -87,14 +87,21 @@ class EbpfDirector:
             if self._live is None:
                 self._open_live()
         if self._live is None:
-            self._live = load.load(bpffs.pin_directory(bpffs.ensure_mounted(), self._cookie), self._capacity)
-            self._attach_all()
+            self._start()
         elif load.sweep_stands_still(self._live):
             load.start_sweep(self._live)
         return self._live
 
-    def _attach_all(self) -> None:
-        assert self._live is not None
+    def _start(self) -> None:
+        from pylvs.director.ebpf import recover
+
+        base = bpffs.ensure_mounted()
+        bpffs.remove_orphans(base)
+        directory = bpffs.pin_directory(base, self._cookie)
+        self._live = recover.lost(directory)
+        if self._live is not None:
+            return
+        self._live = load.load(directory, self._capacity)
         try:
             attach.attach(self._live, self._interfaces or attach.candidates(), self._hook)
         except BaseException:

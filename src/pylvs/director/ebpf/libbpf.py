@@ -82,12 +82,25 @@ class _MapInfo(Structure):
         ("value_size", c_uint32),
         ("max_entries", c_uint32),
         ("map_flags", c_uint32),
+        ("name", ctypes.c_char * 16),
         ("_rest", c_uint8 * 200),
     )
 
 
 class _ProgramInfo(Structure):
-    _fields_ = (("type", c_uint32), ("id", c_uint32), ("tag", c_uint8 * 8), ("_rest", c_uint8 * 400))
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("tag", c_uint8 * 8),
+        ("jited_length", c_uint32),
+        ("xlated_length", c_uint32),
+        ("jited", c_uint64),
+        ("xlated", c_uint64),
+        ("loaded_at", c_uint64),
+        ("created_by", c_uint32),
+        ("map_count", c_uint32),
+        ("map_ids", c_uint64),
+    )
 
 
 def _load_library() -> Any:
@@ -262,8 +275,7 @@ def map_info(fd: int) -> _MapInfo:
 def program_id(fd: int) -> int:
     """The kernel's number of a loaded program."""
     info = _ProgramInfo()
-    length = c_uint32(16)
-    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(length)), "ask about a program")
+    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(16))), "ask about a program")
     return int(info.id)
 
 
@@ -371,3 +383,16 @@ def attached_xdp(interface: int) -> int:
 def program_fd_by_id(number: int) -> int:
     """A descriptor of a loaded program; raises `FileNotFoundError`."""
     return _check(_lib().bpf_prog_get_fd_by_id(number), f"open program {number}")
+
+
+def program_maps(fd: int) -> dict[str, int]:
+    """Descriptors of the maps that a loaded program uses, by their names (of which the kernel keeps 15 characters)."""
+    numbers = (c_uint32 * 64)()
+    info = _ProgramInfo()
+    info.map_count, info.map_ids = len(numbers), ctypes.addressof(numbers)
+    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(64))), "ask about a program")
+    found = {}
+    for number in numbers[: info.map_count]:
+        map_fd = _check(_lib().bpf_map_get_fd_by_id(number), f"open map {number}")
+        found[map_info(map_fd).name.decode()] = map_fd
+    return found

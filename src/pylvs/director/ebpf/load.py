@@ -14,12 +14,13 @@ from importlib import resources
 from pathlib import Path
 
 from pylvs.director.ebpf import abi, bpffs, libbpf
-from pylvs.director.ebpf.table import PINNED_MAPS, PINNED_PROGRAMS, Table, word
+from pylvs.director.ebpf.table import PINNED_MAPS, PINNED_PROGRAMS, Array, Table, word
 from pylvs.errors import DataPlaneError, NotPermitted
 from pylvs.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _TIMEOUTS = {
@@ -117,7 +118,7 @@ def load(directory: Path, capacity: Capacity) -> Table:
         for name in ("servers", "server_statistics"):
             opened.set_max_entries(name, capacity.servers)
         _verify(opened)
-        _publish(opened, directory, (*PINNED_MAPS, *PINNED_PROGRAMS))
+        _publish(opened, directory)
     finally:
         opened.close()
     table = Table(directory)
@@ -131,15 +132,13 @@ def load(directory: Path, capacity: Capacity) -> Table:
     return table
 
 
-def _publish(opened: libbpf.Object, directory: Path, names: tuple[str, ...]) -> None:
+def _publish(opened: libbpf.Object, directory: Path) -> None:
     building = directory.with_name(f"{directory.name}-new")
     bpffs.remove_pins(building)
     building.mkdir(mode=0o700)
     try:
-        for name in names:
-            fd = opened.map_fd(name) if name in PINNED_MAPS else opened.program_fd(name)
-            libbpf.pin(fd, building / name)
-            os.close(fd)
+        for name in (*PINNED_MAPS, *PINNED_PROGRAMS):
+            _pin_over(opened, name, building / name)
         building.rename(directory)
     except BaseException:
         bpffs.remove_pins(building)
@@ -153,40 +152,48 @@ def start_sweep(table: Table) -> None:
         raise DataPlaneError(f"the sweep can't be started ({result})")
 
 
-def load_again(directory: Path) -> Table:
-    """This pylvs's programs over the live maps, pinned in place of the old ones; nothing is attached yet.
+def load_again(directory: Path, live_fds: Mapping[str, int]) -> Table:
+    """This pylvs's programs over live maps, pinned in place of what is pinned there; nothing is attached yet.
 
     Raises `DataPlaneError` when the maps have another layout than this pylvs knows.
     """
-    live = Table(directory)
-    check_layout(live)
-    settings = live.settings
+    settings = check_layout(live_fds["settings"])
     opened = _prepare(_constants(tuple(settings.seed), settings.buckets))
     try:
         for name in PINNED_MAPS:
-            opened.reuse(name, live.fd(name))
+            if name in live_fds:
+                opened.reuse(name, live_fds[name])
         _verify(opened)
-        for name in PINNED_PROGRAMS:
-            fd = opened.program_fd(name)
-            fresh = directory / f"{name}-new"
-            fresh.unlink(missing_ok=True)
-            libbpf.pin(fd, fresh)
-            os.close(fd)
-            fresh.rename(directory / name)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for name in (*PINNED_MAPS, *PINNED_PROGRAMS):
+            _pin_over(opened, name, directory / name)
     finally:
         opened.close()
-    live.close()
     return Table(directory)
 
 
-def check_layout(table: Table) -> None:
-    """Refuse maps that another version of pylvs laid out; raises `DataPlaneError`."""
-    found = table.settings.abi_version
+def _pin_over(opened: libbpf.Object, name: str, path: Path) -> None:
+    fd = opened.map_fd(name) if name in PINNED_MAPS else opened.program_fd(name)
+    fresh = path.with_name(f"{name}-new")
+    fresh.unlink(missing_ok=True)
+    libbpf.pin(fd, fresh)
+    os.close(fd)
+    fresh.rename(path)
+
+
+def check_layout(settings_fd: int) -> abi.Settings:
+    """The settings of live maps; raises `DataPlaneError` when another version of pylvs laid them out."""
+    try:
+        settings: abi.Settings = Array(settings_fd, abi.Settings)[0]  # type: ignore[assignment]
+        found = settings.abi_version
+    except ValueError:
+        found = 0
     if found != abi.ABI_VERSION:
         raise DataPlaneError(
             f"the running director has map layout {found}, this pylvs {abi.ABI_VERSION}",
             hint="save the rules (pylvs ipvsadm -S with the old version), then `pylvs detach` and restore them",
         )
+    return settings
 
 
 def sweep_stands_still(table: Table) -> bool:

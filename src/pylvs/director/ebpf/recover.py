@@ -1,0 +1,50 @@
+"""When the pins are lost (somebody unmounted the bpffs), traffic goes on: the programs hold their maps. Find both again."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from pylvs.director.ebpf import attach, libbpf, load
+from pylvs.director.ebpf.table import PINNED_MAPS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pylvs.director.ebpf.table import Table
+
+_KEPT_NAME = 15
+
+
+def _maps_of(program: int) -> dict[str, int] | None:
+    fd = libbpf.program_fd_by_id(program)
+    try:
+        by_kept_name = libbpf.program_maps(fd)
+    finally:
+        os.close(fd)
+    found = {name: by_kept_name[name[:_KEPT_NAME]] for name in PINNED_MAPS if name[:_KEPT_NAME] in by_kept_name}
+    return found if {"connections", "settings"} <= found.keys() else None
+
+
+def lost(directory: Path) -> Table | None:
+    """The director that is attached in this network namespace but not pinned, pinned anew; None where there is none."""
+    tc, xdp = [], []
+    maps: dict[str, int] = {}
+    for index, name in socket.if_nameindex():
+        number = libbpf.attached_tc(index, handle=attach.TC_HANDLE, priority=attach.TC_PRIORITY)
+        found = _maps_of(number) if number else None
+        if found is None:
+            continue
+        maps = maps or found
+        tc.append(attach.interface_named(name))
+        if number := libbpf.attached_xdp(index):
+            xdp.append((attach.interface_named(name), number))
+    if not maps:
+        return None
+    table = load.load_again(directory, maps)
+    attach.attach(table, tc, "tc")
+    for interface, number in xdp:
+        attach.take_over_xdp(table, interface, number)
+    load.start_sweep(table)
+    return table
