@@ -31,7 +31,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("hook", ["tc", "xdp"])
 @pytest.mark.parametrize("method", ["nat", "dr"])
-def test_demo(method, hook):
+def test_demo(method: str, hook: str) -> None:
     demo = start(method, "--hook", hook)
     said, complaint = demo.communicate(timeout=60)
     assert (demo.returncode, complaint) == (0, "")
@@ -41,7 +41,7 @@ def test_demo(method, hook):
     assert not [name for name in command.present() if name.endswith(f"-{demo.pid}")]
 
 
-def test_an_interrupted_demo_leaves_nothing():
+def test_an_interrupted_demo_leaves_nothing() -> None:
     demo = start("nat")
     name = f"demo-nat-{demo.pid}"
     while demo.poll() is None and name not in command.present():
@@ -53,7 +53,7 @@ def test_an_interrupted_demo_leaves_nothing():
     assert name not in command.present()
 
 
-def test_demo_of_something_else():
+def test_demo_of_something_else() -> None:
     demo = start("tun")
     said, complaint = demo.communicate(timeout=60)
     assert (demo.returncode, said) == (2, "")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from pylvs.lab.status import status
 from pylvs.lab.topology import Hook, Lab
 from pylvs.model import ForwardingMethod
 from pylvs.views.hop import where
+
+if TYPE_CHECKING:
+    from tests.lab.conftest import LabFactory
 
 pytestmark = [
     pytest.mark.root,
@@ -68,7 +72,7 @@ def name() -> Iterator[str]:
 
 @pytest.mark.parametrize("hook", list(Hook))
 @pytest.mark.parametrize("method", ["nat", "dr"])
-def test_the_client_reaches_every_server(lab, method, hook):
+def test_the_client_reaches_every_server(lab: LabFactory, method: str, hook: Hook) -> None:
     built = lab(method, hook=hook, servers=3, service=False)
     for rip in built.rips:
         for port in (80, 8080):
@@ -76,19 +80,19 @@ def test_the_client_reaches_every_server(lab, method, hook):
     assert status(built.name).whole
 
 
-def test_only_the_director_answers_arp_for_the_vip(lab):
+def test_only_the_director_answers_arp_for_the_vip(lab: LabFactory) -> None:
     built = lab("dr", servers=3, service=False)
     built.exec("client", "curl", "-sS", "-m", "2", f"http://{built.vip}/")
     neighbour = json.loads(built.exec("router", "ip", "-json", "neighbour", "show", "to", built.vip).stdout)
     assert [entry["lladdr"] for entry in neighbour] == ["02:00:00:0d:00:00"]
 
 
-def test_a_quiet_network_is_quiet(lab):
+def test_a_quiet_network_is_quiet(lab: LabFactory) -> None:
     built = lab("dr", service=False)
     assert capture(built.topology, lambda: time.sleep(1)) == []
 
 
-def test_the_hops_of_a_request_without_a_director(lab):
+def test_the_hops_of_a_request_without_a_director(lab: LabFactory) -> None:
     built = lab("dr", service=False)
     frames = capture(built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/"))
     assert [(where(hop), hop.packet.ttl) for hop in journey(frames)] == [
@@ -104,7 +108,7 @@ def test_the_hops_of_a_request_without_a_director(lab):
 
 
 @pytest.mark.parametrize(("hook", "complete"), [(Hook.XDP, True), (Hook.TC, False)])
-def test_checksums_are_whole_before_the_director_only_with_xdp(lab, hook, complete):
+def test_checksums_are_whole_before_the_director_only_with_xdp(lab: LabFactory, hook: Hook, complete: bool) -> None:
     built = lab("dr", hook=hook, service=False)
     frames = capture(built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/"))
     arrived = [frame.content for frame in frames if frame.port.node == "rs1" and not frame.outgoing]
@@ -122,13 +126,13 @@ def checksum_is_right(content: bytes) -> bool:
     return total % 0xFFFF == 0
 
 
-def test_the_host_sees_nothing_of_a_lab(lab):
+def test_the_host_sees_nothing_of_a_lab(lab: LabFactory) -> None:
     before = subprocess.run(["ip", "address"], capture_output=True, text=True, check=True).stdout
     lab("nat", service=False)
     assert subprocess.run(["ip", "address"], capture_output=True, text=True, check=True).stdout == before
 
 
-def test_down_leaves_nothing_and_other_labs_alone(lab):
+def test_down_leaves_nothing_and_other_labs_alone(lab: LabFactory) -> None:
     one, other = lab("nat", service=False), lab("nat", service=False)
     one.down()
     assert remains(one.name) == NOTHING
@@ -136,7 +140,7 @@ def test_down_leaves_nothing_and_other_labs_alone(lab):
     assert other.exec("client", "curl", "-sS", "-m", "5", f"http://{other.rips[0]}/").returncode == 0
 
 
-def test_down_ends_what_was_started_on_a_node(lab):
+def test_down_ends_what_was_started_on_a_node(lab: LabFactory) -> None:
     built = lab("nat", service=False)
     with namespace.inside(built.namespace("client")):
         sleeper = subprocess.Popen(["sleep", "600"])
@@ -144,7 +148,7 @@ def test_down_ends_what_was_started_on_a_node(lab):
     assert sleeper.wait(timeout=5) == -signal.SIGTERM
 
 
-def test_up_of_a_lab_that_is_up(lab):
+def test_up_of_a_lab_that_is_up(lab: LabFactory) -> None:
     built = lab("nat", service=False)
     with pytest.raises(LabExists, match=built.name) as refused:
         command.up(built.topology.lab)
@@ -152,7 +156,7 @@ def test_up_of_a_lab_that_is_up(lab):
     assert status(built.name).whole
 
 
-def test_two_at_once(name):
+def test_two_at_once(name: str) -> None:
     with state.locked(name):
         with pytest.raises(LabBusy):
             command.up(Lab(name, ForwardingMethod.NAT, service=False))
@@ -160,13 +164,13 @@ def test_two_at_once(name):
             command.down(name)
 
 
-def test_down_of_nothing(name):
+def test_down_of_nothing(name: str) -> None:
     with pytest.raises(NoSuchLab, match=name):
         command.down(name)
     assert remains(name) == NOTHING
 
 
-def test_a_failure_on_the_way_up_is_undone(name, monkeypatch):
+def test_a_failure_on_the_way_up_is_undone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise LabError("no server today")
 
@@ -176,7 +180,7 @@ def test_a_failure_on_the_way_up_is_undone(name, monkeypatch):
     assert remains(name) == NOTHING
 
 
-def test_a_server_that_cannot_listen_is_named(name, monkeypatch):
+def test_a_server_that_cannot_listen_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "PYTHON", (sys.executable, "-c", "import sys; sys.exit('no port')"))
     with pytest.raises(LabError, match="rs1 does not start: no port"):
         command.up(Lab(name, ForwardingMethod.NAT, service=False))
@@ -185,7 +189,7 @@ def test_a_server_that_cannot_listen_is_named(name, monkeypatch):
 
 @pytest.mark.parametrize("delay", [0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
 @pytest.mark.parametrize("forgetful", [False, True], ids=["", "without its state file"])
-def test_down_after_a_crash(name, delay, forgetful):
+def test_down_after_a_crash(name: str, delay: float, forgetful: bool) -> None:
     crashing = subprocess.Popen(
         [*node.PYLVS, "lab", "up", "nat", "--no-service", "--name", name], env=node.environment()
     )
@@ -201,7 +205,7 @@ def test_down_after_a_crash(name, delay, forgetful):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_up_is_undone(name, number):
+def test_an_interrupted_up_is_undone(name: str, number: signal.Signals) -> None:
     rising = subprocess.Popen([*node.PYLVS, "lab", "up", "nat", "--no-service", "--name", name], env=node.environment())
     while rising.poll() is None and not (state.HOME / name / "state.json").exists():
         time.sleep(0.002)
@@ -210,7 +214,7 @@ def test_an_interrupted_up_is_undone(name, number):
     assert remains(name) == NOTHING
 
 
-def test_the_command_line(name):
+def test_the_command_line(name: str) -> None:
     up = pylvs("lab", "up", "dr", "--no-service", "--name", name)
     assert (up.returncode, up.stderr) == (0, "")
     assert f"lab {name} is up" in up.stdout
@@ -232,14 +236,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "code"), WRONG.values(), ids=WRONG)
-def test_wrong_words(arguments, code):
+def test_wrong_words(arguments: list[str], code: int) -> None:
     done = pylvs("lab", *arguments)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_wrong_words_for_a_lab_that_is_up(lab):
+def test_wrong_words_for_a_lab_that_is_up(lab: LabFactory) -> None:
     built = lab("nat", service=False)
     unknown = pylvs("lab", "exec", "--name", built.name, "rs9", "--", "true")
     assert (unknown.returncode, unknown.stdout) == (1, "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import socket
 import struct
 from typing import NamedTuple
 
+from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf import abi, attach, bpffs, libbpf, load
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table
@@ -26,7 +28,7 @@ from tests.packets.wire import INTERFACES, MACS, NARROW, NARROW_MTU, NEIGHBOURS
 PASS, SENT = "pass", "sent"
 START = 1 << 20
 """The tick at which every test begins."""
-CAPACITY = load.Capacity(connections=4096, services=32, servers=64)
+CAPACITY = Capacity(connections=4096, services=32, servers=64)
 
 _XDP = {1: "drop", 2: PASS, 3: SENT, 4: SENT}
 _TC = {0: PASS, 2: "drop", 7: SENT}
@@ -56,7 +58,7 @@ def endpoint(text: str) -> Endpoint:
 class Plane:
     """A small director on eth0 and eth1 (both hooks) and eth2 (tc only)."""
 
-    def __init__(self, capacity: load.Capacity = CAPACITY) -> None:
+    def __init__(self, capacity: Capacity = CAPACITY) -> None:
         self.capacity = capacity
         named = {name: attach.interface_named(name) for name in INTERFACES}
         with_xdp, without = (
@@ -75,7 +77,7 @@ class Plane:
         attach.detach(self.table, attach.attachments(self.table))
         self.director.close()
         bpffs.remove_pins(self.table.pins)
-        (bpffs.RUN / f"netns-{bpffs.netns_cookie()}.lock").unlink(missing_ok=True)
+        pathlib.Path(bpffs.lock_path(bpffs.netns_cookie())).unlink(missing_ok=True)
 
     def reset(self) -> None:
         """An empty director, as loaded just now, with its clock stopped."""
@@ -205,6 +207,7 @@ def next_hop(plane: Plane, rip: str, mtu: int = 1500) -> abi.NextHop:
         source_mac=number(INTERFACES[device].mac) | index >> 16 << 48,
         good_until=plane.settings.now + abi.TICKS_A_SECOND,
         mtu=mtu,
+        gateway=int.from_bytes(socket.inet_aton(rip), "big"),
     )
 
 

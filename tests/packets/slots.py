@@ -59,8 +59,8 @@ class Slots:
         seed = [np.uint64(one) for one in self.plane.settings.seed]
         raw = self.raw
         ports = (
-            raw["source_port"].byteswap().view("<u2").astype(np.uint64)
-            | raw["destination_port"].byteswap().view("<u2").astype(np.uint64) << np.uint64(16)
+            raw["source_port"].view("<u2").astype(np.uint64)
+            | raw["destination_port"].view("<u2").astype(np.uint64) << np.uint64(16)
         )
         with np.errstate(over="ignore"):
             mixed = (

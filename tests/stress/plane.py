@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from ctypes import Structure, c_uint8, c_uint32, c_uint64
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf import abi, bpffs, libbpf, load
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import PINNED_MAPS, Array, Table
@@ -137,14 +139,14 @@ def plane(scratch: Path, connections: int) -> Iterator[Plane]:
     compile_object(SOURCE, compiled)
     with own_namespace():
         cookie = bpffs.netns_cookie()
-        director = EbpfDirector(capacity=load.Capacity(connections=connections))
+        director = EbpfDirector(capacity=Capacity(connections=connections))
         try:
             yield Plane(director, compiled)
         finally:
             pins = bpffs.pin_directory(bpffs.ensure_mounted(), cookie)
             director.close()
             bpffs.remove_pins(pins)
-            (bpffs.RUN / f"netns-{cookie}.lock").unlink(missing_ok=True)
+            pathlib.Path(bpffs.lock_path(cookie)).unlink(missing_ok=True)
 
 
 NAT, DR = ForwardingMethod.NAT, ForwardingMethod.DR

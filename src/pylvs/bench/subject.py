@@ -9,6 +9,8 @@ from ipaddress import IPv4Address
 
 from pylvs.bench import place
 from pylvs.bench.driver import ACK, PORT, SYN, Draw, Driver, Hook, Load, fill, load_object, open_object
+from pylvs.director.ebpf.ring import make_ring
+from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf import abi, libbpf, load
 from pylvs.director.ebpf.registry import Registry
 from pylvs.director.ebpf.table import word
@@ -39,7 +41,7 @@ class Director:
     ) -> None:
         self.interface = interface
         self._servers = servers
-        self.table = load.load(place.PINS / name, load.Capacity(slots * _SLOTS_OF[method], 16, 64))
+        self.table = load.load(str(place.PINS / name), Capacity(slots * _SLOTS_OF[method], 16, 64))
         self._add_service(method, scheduler, servers)
         self._keep_connections()
         self._know_interface()
@@ -53,7 +55,7 @@ class Director:
             endpoint = Endpoint(IPv4Address(place.SERVERS[turn]), PORT)
             slots.append(registry.add_server(number, _SERVICE, RealServer(endpoint, method)))
             self._know_server(slots[-1], place.server_mac(turn))
-        load.make_ring(self.table, number, slots, 0)
+        make_ring(self.table, number, slots, 0)
         self.table.services[number].selection = int(SCHEDULERS[scheduler].selection)
         registry.publish_service(_SERVICE)
 

@@ -65,6 +65,6 @@ def run(arguments: Sequence[str]) -> int:
         path = context.command_path if context else "pylvs"
         raise UsageError(error.format_message(), hint=f"`{path} --help` tells what it takes") from error
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # nobody reads any more: nothing is to be flushed at exit
+        sys.stdout = None  # nobody reads any more: nothing is to be flushed at exit
         return 0
     return result if isinstance(result, int) else 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import click
 
 from pylvs.director.ebpf import abi
@@ -9,16 +12,19 @@ from pylvs.director.ebpf.attach import HOOKS
 from pylvs.errors import UsageError
 
 
-def _number(default: int, what: str) -> dict[str, object]:
-    return {"type": click.IntRange(1, 1 << 28), "default": default, "show_default": True, "help": what}
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def _capacity(name: str, default: int, what: str) -> Callable[[_Command], _Command]:
+    return click.option(name, type=click.IntRange(1, 1 << 28), default=default, show_default=True, help=what)
 
 
 @click.command()
 @click.argument("interfaces", nargs=-1, metavar="[INTERFACE]...")
 @click.option("--hook", type=click.Choice(HOOKS), default="auto", show_default=True, help="tc, or XDP before tc.")
-@click.option("--connections", **_number(abi.DEFAULT_BUCKETS * abi.SLOTS, "Slots of the connection table (NAT: two each)."))  # type: ignore[arg-type]
-@click.option("--services", **_number(abi.DEFAULT_SERVICES, "Virtual services."))  # type: ignore[arg-type]
-@click.option("--servers", **_number(abi.DEFAULT_SERVERS, "Real servers of all services."))  # type: ignore[arg-type]
+@_capacity("--connections", abi.DEFAULT_BUCKETS * abi.SLOTS, "Slots of the connection table (NAT takes two each).")
+@_capacity("--services", abi.DEFAULT_SERVICES, "Virtual services.")
+@_capacity("--servers", abi.DEFAULT_SERVERS, "Real servers of all services.")
 def attach(interfaces: tuple[str, ...], hook: str, connections: int, services: int, servers: int) -> None:
     """Load the data plane if it isn't, and attach it to INTERFACEs.
 
@@ -26,7 +32,7 @@ def attach(interfaces: tuple[str, ...], hook: str, connections: int, services: i
     runs it, and tc everywhere. Capacities are for a data plane that isn't loaded yet.
     """
     from pylvs.director.ebpf import control
-    from pylvs.director.ebpf.load import Capacity
+    from pylvs.director.ebpf.capacity import Capacity
 
     control.attach(interfaces, hook, Capacity(connections, services, servers))
 

@@ -59,6 +59,7 @@ def run(name: str | None, node: str, argv: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(name: str | None, as_json: bool) -> None:
     """Show the labs there are: nodes, addresses, processes."""
+    command.need_root("looking into labs")
     labs = [lab_status.status(command.chosen(name))] if name else lab_status.everything()
     if as_json:
         click.echo(json.dumps([view.as_fields(lab) for lab in labs], indent=2))

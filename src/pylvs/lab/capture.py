@@ -22,7 +22,7 @@ _SNAP = 512
 _SETTLE_SECONDS = 0.05
 
 
-def capture(topology: Topology, during: Callable[[], None]) -> list[Frame]:
+def capture(topology: Topology, during: Callable[[], object]) -> list[Frame]:
     """Every frame that the taps see while `during` runs. Raises `OSError`."""
     frames: list[Frame] = []
     with ExitStack() as stack:

@@ -21,7 +21,7 @@ def up(lab: Lab) -> Topology:
 
     Raises `NotPermitted`, `LabExists`, `LabBusy`, `LabError`.
     """
-    _need_root("building a lab")
+    need_root("building a lab")
     with state.locked(lab.name), interruption.raised():
         if state.begun(lab.name) or lab.name in namespace.labs():
             raise LabExists(f"lab {lab.name} is there already", hint=f"pylvs lab down --name {lab.name} removes it")
@@ -37,7 +37,7 @@ def down(name: str) -> None:
 
     Raises `NotPermitted`, `NoSuchLab`, `LabBusy`, `LabError`.
     """
-    _need_root("removing a lab")
+    need_root("removing a lab")
     if name not in present():
         raise NoSuchLab(f"there is no lab {name}")
     with state.locked(name), interruption.raised():
@@ -63,7 +63,7 @@ def chosen(name: str | None) -> str:
 
 def enter(name: str, where: str, command: Sequence[str]) -> None:
     """Become a command on a node; its exit code is this process's. Raises `NoSuchNode`, `NoSuchCommand`."""
-    _need_root("entering a lab")
+    need_root("entering a lab")
     nodes = namespace.labs().get(name, set())
     if where not in nodes:
         raise NoSuchNode(f"lab {name} has no node {where}", hint=f"it has {', '.join(sorted(nodes)) or 'none'}")
@@ -109,12 +109,13 @@ def _remove(name: str) -> None:
         names = [namespace_of(name, where) for where in sorted(nodes)]
         lived_in = namespace.identities(names)
         namespace.end_processes(lived_in)
-        if "director" in nodes:
-            _detach(namespace_of(name, "director"))
+        cookie = _detach(namespace_of(name, "director")) if "director" in nodes else None
         # Without their names nobody enters them any more, so none can slip in behind the last look.
         if names:
             namespace.delete(names)
         namespace.end_processes(lived_in)
+        if cookie is not None:
+            control.forget(cookie)
         _reap(name)
         state.forget(name)
 
@@ -127,14 +128,16 @@ def _reap(name: str) -> None:
             os.waitpid(pid, 0)
 
 
-def _detach(director: str) -> None:
-    """As far as it can be done. The namespace takes with it what stays attached, but not what stays pinned."""
+def _detach(director: str) -> int | None:
+    """As far as it can be done; returns the namespace's cookie, by which it is known what stays pinned."""
     with suppress(subprocess.TimeoutExpired):
         node.run(director, *node.PYLVS, "detach", timeout=_DIRECTOR_SECONDS)
     with suppress(OSError), namespace.inside(director):
-        control.forget(bpffs.netns_cookie())
+        return bpffs.netns_cookie()
+    return None
 
 
-def _need_root(doing: str) -> None:
+def need_root(doing: str) -> None:
+    """Raises `NotPermitted`."""
     if os.geteuid() != 0:
         raise NotPermitted(f"{doing} needs root", hint="run it with sudo, or as root")

@@ -22,7 +22,7 @@ def hop(node: str, payload: bytes) -> Hop:
 WAY = [hop(node, word) for word in (REQUEST, REPLY) for node in ("client", "router", "director", "rs1")]
 
 
-def test_content():
+def test_content() -> None:
     assert list(complaints(NAT, [ONE, TWO, ONE, TWO], WAY)) == []
 
 
@@ -35,12 +35,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("answers", "numbers"), WRONG.values(), ids=WRONG)
-def test_not_content_with_answers(answers, numbers):
+def test_not_content_with_answers(answers: list[str], numbers: list[int]) -> None:
     said = list(complaints(NAT, answers, WAY))
     assert [line.split(" should")[0] for line in said] == [f"answer {number}" for number in numbers]
 
 
-def test_not_content_with_half_a_way():
+def test_not_content_with_half_a_way() -> None:
     assert list(complaints(NAT, [], WAY[:-1])) == [
         "the reply was not captured all the way, only at: client, director, router"
     ]

@@ -31,44 +31,44 @@ def ask(http: HTTPConnection, method: str, path: str, body: bytes | None = None)
     return response.status, response.read()
 
 
-def test_hello_as_often_as_one_likes_over_one_connection(http):
+def test_hello_as_often_as_one_likes_over_one_connection(http: HTTPConnection) -> None:
     assert [ask(http, "GET", "/") for _ in range(3)] == [(200, b"hello RIP\n")] * 3
     assert http.sock is not None
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
-def test_big_has_the_pattern(http, size):
+def test_big_has_the_pattern(http: HTTPConnection, size: int) -> None:
     assert ask(http, "GET", f"/big?bytes={size}") == (200, b"".join(pattern(size)))
 
 
 @pytest.mark.parametrize("query", ["", "?bytes=", "?bytes=-1", "?bytes=x", f"?bytes={MOST_BYTES + 1}"])
-def test_big_refuses(http, query):
+def test_big_refuses(http: HTTPConnection, query: str) -> None:
     assert ask(http, "GET", f"/big{query}")[0] == 400
     assert ask(http, "GET", "/") == (200, b"hello RIP\n")
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 @pytest.mark.parametrize("body", [b"", b"x", bytes(3_000_000)], ids=["empty", "short", "long"])
-def test_digest_of_a_body(http, method, body):
+def test_digest_of_a_body(http: HTTPConnection, method: str, body: bytes) -> None:
     assert ask(http, method, "/", body) == (200, f"{hashlib.sha256(body).hexdigest()}\n".encode())
 
 
-def test_a_body_without_a_length(http):
+def test_a_body_without_a_length(http: HTTPConnection) -> None:
     http.request("PUT", "/", iter([b"x"]), encode_chunked=True)
     assert http.getresponse().status == 411
 
 
-def test_not_found(http):
+def test_not_found(http: HTTPConnection) -> None:
     assert ask(http, "GET", "/elsewhere")[0] == 404
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
-def test_pattern_is_as_long_as_asked_and_always_the_same(size):
+def test_pattern_is_as_long_as_asked_and_always_the_same(size: int) -> None:
     assert len(b"".join(pattern(size))) == size
     assert b"".join(pattern(size)) == b"".join(pattern(size + 5))[:size]
 
 
-def test_udp_answers_from_the_address_that_was_asked():
+def test_udp_answers_from_the_address_that_was_asked() -> None:
     responder = Responder(0, b"hello RIP")
     with responder.socket, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(5)

@@ -11,7 +11,7 @@ def lines(lab: Lab) -> list[str]:
     return [" ".join(rule) for rule in rules(topology(lab))]
 
 
-def test_nat():
+def test_nat() -> None:
     assert lines(Lab("x", ForwardingMethod.NAT)) == [
         "-A -t 192.168.101.100:80 -s rr",
         "-a -t 192.168.101.100:80 -r 192.168.101.210:80 -m",
@@ -22,7 +22,7 @@ def test_nat():
     ]
 
 
-def test_dr_with_another_scheduler_and_one_server():
+def test_dr_with_another_scheduler_and_one_server() -> None:
     assert lines(Lab("x", ForwardingMethod.DR, servers=1, scheduler="wlc"))[:2] == [
         "-A -t 192.168.0.250:80 -s wlc",
         "-a -t 192.168.0.250:80 -r 192.168.0.188:80 -g",

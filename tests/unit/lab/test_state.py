@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +18,13 @@ STATE = State(LAB, (("rs1", 10), ("rs2", 11)), complete=True)
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(state, "HOME", tmp_path / "lab")
     return tmp_path / "lab"
 
 
 @pytest.mark.parametrize("kept", [STATE, State(LAB)], ids=["complete", "begun"])
-def test_round_trip(kept):
+def test_round_trip(kept: State) -> None:
     assert state.from_json(state.to_json(kept)) == kept
 
 
@@ -38,7 +39,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
-def test_damaged(text, home):
+def test_damaged(text: str, home: Path) -> None:
     with pytest.raises(ValueError, match=r"."):
         state.from_json(text)
     (home / "one").mkdir(parents=True)
@@ -47,7 +48,7 @@ def test_damaged(text, home):
     assert state.begun("one")
 
 
-def test_save_load_forget(home):
+def test_save_load_forget(home: Path) -> None:
     with state.locked("one"):
         assert not state.begun("one")
         assert state.save(STATE) == home / "one"
@@ -58,23 +59,23 @@ def test_save_load_forget(home):
     assert state.names() == set()
 
 
-def test_nothing_there():
+def test_nothing_there() -> None:
     assert state.names() == set()
     assert state.load("one") is None
     state.forget("one")
 
 
-def test_two_at_once():
+def test_two_at_once() -> None:
     with state.locked("one"), pytest.raises(LabBusy, match="lab one is being built"), state.locked("one"):
         pass
 
 
-def test_two_labs_are_two_locks():
+def test_two_labs_are_two_locks() -> None:
     with state.locked("one"), state.locked("two"):
         pass
 
 
-def test_a_lock_is_free_again_even_after_its_directory_went():
+def test_a_lock_is_free_again_even_after_its_directory_went() -> None:
     with state.locked("one"):
         state.forget("one")
     with state.locked("one"):

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from pylvs.lab.topology import MOST_SERVERS, Hook, Lab, Port, namespace_of, offloads, topology
+from pylvs.lab.topology import MOST_SERVERS, Hook, Lab, Port, Topology, namespace_of, offloads, topology
 from pylvs.model import ForwardingMethod
 
 NAT = topology(Lab("n", ForwardingMethod.NAT))
@@ -29,35 +29,35 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize(("network", "node", "interface", "addresses", "gateway"), ADDRESSES.values(), ids=ADDRESSES)
-def test_addresses(network, node, interface, addresses, gateway):
+def test_addresses(network: Topology, node: str, interface: str, addresses: list[str], gateway: str | None) -> None:
     there = network.node(node)
     assert [str(address) for address in there.interface(interface).addresses] == addresses
     assert there.gateway == (IPv4Address(gateway) if gateway else None)
 
 
-def test_nat_server_does_not_have_the_vip():
+def test_nat_server_does_not_have_the_vip() -> None:
     assert [interface.name for interface in NAT.node("rs1").interfaces] == ["eth0"]
 
 
-def test_dr_server_says_nothing_of_the_vip_to_arp():
+def test_dr_server_says_nothing_of_the_vip_to_arp() -> None:
     settings = dict(DR.node("rs1").sysctls)
     assert settings["net.ipv4.conf.all.arp_ignore"] == settings["net.ipv4.conf.lo.arp_ignore"] == "1"
     assert settings["net.ipv4.conf.all.arp_announce"] == settings["net.ipv4.conf.lo.arp_announce"] == "2"
 
 
 @pytest.mark.parametrize("network", [NAT, DR], ids=["NAT", "DR"])
-def test_router_and_director_forward_and_nobody_else(network):
+def test_router_and_director_forward_and_nobody_else(network: Topology) -> None:
     forwarding = [node.name for node in network.nodes if dict(node.sysctls)["net.ipv4.ip_forward"] == "1"]
     assert forwarding == ["router", "director"]
 
 
 @pytest.mark.parametrize("network", [NAT, DR], ids=["NAT", "DR"])
-def test_forwarding_is_set_before_what_it_resets(network):
+def test_forwarding_is_set_before_what_it_resets(network: Topology) -> None:
     assert all(node.sysctls[0][0] == "net.ipv4.ip_forward" for node in network.nodes)
 
 
 @pytest.mark.parametrize("method", [ForwardingMethod.NAT, ForwardingMethod.DR])
-def test_the_largest_lab_has_no_address_or_mac_twice(method):
+def test_the_largest_lab_has_no_address_or_mac_twice(method: ForwardingMethod) -> None:
     network = topology(Lab("large", method, servers=MOST_SERVERS))
     interfaces = [interface for node in network.nodes for interface in node.interfaces if interface.mac]
     addresses = [address for interface in interfaces for address in interface.addresses]
@@ -66,14 +66,14 @@ def test_the_largest_lab_has_no_address_or_mac_twice(method):
     assert len(set(addresses)) == len(addresses)
 
 
-def test_every_cabled_interface_has_one_cable():
+def test_every_cabled_interface_has_one_cable() -> None:
     for network in (NAT, DR):
         ends = [end for link in network.links for end in (link.left, link.right)]
         interfaces = [Port(node.name, each.name) for node in network.nodes for each in node.interfaces if each.mac]
         assert sorted(map(repr, ends)) == sorted(map(repr, interfaces))
 
 
-def test_macs_are_locally_administered_and_named():
+def test_macs_are_locally_administered_and_named() -> None:
     assert NAT.names_of_macs["02:00:00:0d:00:00"] == "director"
     assert NAT.names_of_macs["02:00:00:05:02:00"] == "rs2"
 
@@ -87,7 +87,7 @@ OFFLOADS = {
 
 
 @pytest.mark.parametrize(("hook", "node", "expected"), OFFLOADS.values(), ids=OFFLOADS)
-def test_offloads(hook, node, expected):
+def test_offloads(hook: Hook, node: str, expected: dict[str, bool]) -> None:
     assert offloads(Lab("x", ForwardingMethod.DR, hook), Port(node, "eth0")) == expected
 
 
@@ -103,10 +103,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
-def test_a_lab_that_cannot_be(change):
+def test_a_lab_that_cannot_be(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"lab"):
         Lab("good", ForwardingMethod.NAT).replace(**change)
 
 
-def test_namespace():
+def test_namespace() -> None:
     assert NAT.namespace("rs1") == namespace_of("n", "rs1") == "pylvs-n-rs1"

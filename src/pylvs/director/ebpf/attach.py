@@ -1,6 +1,7 @@
 """Which interfaces the data plane sits on, and putting it there: tc everywhere, XDP before it where that is right.
 
-What is attached is asked of the kernel, never remembered; the `interfaces` map only tells the XDP program what it may trust.
+What is attached is asked of the kernel, never remembered; the `interfaces` map only tells the XDP program what it may
+trust.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import struct
 
 from pylvs.director.ebpf import abi, libbpf
 from pylvs.director.ebpf.table import word
-from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere, UsageError
+from pylvs.errors import DataPlaneError, NotSupportedHere, UsageError
 from pylvs.model.value import Value
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ _ETHTOOL_GDRVINFO = 0x3
 _ETHERNET = 1
 _UP, _LOOPBACK = 0x1, 0x8
 _LEAVE_CHECKSUMS_UNDONE = ("veth", "virtio_net", "tun", "vif", "bridge", "dummy", "bonding", "802.1Q VLAN Support")
-"""Drivers that deliver frames whose checksum the sender left to hardware that isn't there: tc keeps those right, XDP can't."""
+"""Drivers whose frames may have a checksum left to hardware that isn't there: tc keeps those right, XDP can't."""
 
 
 class Interface(Value):
@@ -63,7 +64,9 @@ def interface_named(name: str) -> Interface:
         known = ", ".join(name for _, name in socket.if_nameindex())
         raise UsageError(f"interface {name!r} does not exist", hint=f"there are: {known}") from error
     if int.from_bytes(hardware[:2], "little") != _ETHERNET:
-        raise UsageError(f"interface {name} is not Ethernet", hint="attach to the Ethernet interface that clients reach")
+        raise UsageError(
+            f"interface {name} is not Ethernet", hint="attach to the Ethernet interface that clients reach"
+        )
     return Interface(index, name, hardware[2:8])
 
 
@@ -149,7 +152,7 @@ def _sending(interface: Interface) -> abi.XdpSending:
 
 def _tell(table: Table, interface: Interface, sending: abi.XdpSending) -> None:
     entry = abi.Interface(index=interface.index, xdp_sending=sending)
-    entry.mac[:] = tuple(interface.mac)
+    entry.mac[:] = list(interface.mac)
     libbpf.update(table.fd("interfaces"), word(interface.index % abi.INTERFACES), bytes(entry))
 
 
@@ -187,9 +190,7 @@ def detach(table: Table, attached: Sequence[Attachment]) -> None:
             libbpf.detach_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
             if not _has_filters(index):
                 libbpf.destroy_ingress(index)
-        libbpf.update(
-            table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index))
-        )
+        libbpf.update(table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index)))
 
 
 def _has_filters(index: int) -> bool:
@@ -207,12 +208,6 @@ def replace(table: Table, attached: Sequence[Attachment], old_xdp: int) -> None:
             libbpf.attach_tc(index, table.fd("director_tc"), handle=TC_HANDLE, priority=TC_PRIORITY)
         if attachment.xdp:
             libbpf.attach_xdp(index, table.fd("director_xdp"), instead_of=old_xdp)
-
-
-def permitted() -> None:
-    """Raises `NotPermitted` unless this process is root here."""
-    if os.geteuid() != 0:
-        raise NotPermitted("pylvs must be root to reach the data plane")
 
 
 def take_over_xdp(table: Table, interface: Interface, number: int) -> None:

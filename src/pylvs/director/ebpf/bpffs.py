@@ -1,8 +1,8 @@
-"""Where a network namespace's director is kept: a directory of pins in a bpffs of pylvs's own, named by the namespace's cookie.
+"""Where a network namespace's director is kept: a directory of pins in a bpffs of pylvs's own.
 
-The cookie (unlike an inode) is never used twice, so pins of a namespace that is gone are never taken for another's. The bpffs is
-not /sys/fs/bpf, because `ip netns exec` hides that one. It is mounted in the outermost mount namespace that can be reached:
-what is mounted inside `ip netns exec` would vanish with the command.
+It is named by the namespace's cookie. The cookie (unlike an inode) is never used twice, so pins of a namespace that is
+gone are never taken for another's. The bpffs is not /sys/fs/bpf, because `ip netns exec` hides that one. It is mounted in
+the outermost mount namespace that can be reached: what is mounted inside `ip netns exec` would vanish with the command.
 """
 
 from __future__ import annotations
@@ -10,33 +10,47 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import socket
-import threading
-from pathlib import Path
 
-from pylvs.errors import DataPlaneError, NotPermitted
+from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RUN = Path("/run/pylvs")
-_MOUNT = RUN / "bpf"
-_SO_NETNS_COOKIE = 71
+RUN = "/run/pylvs"
+_MOUNT = f"{RUN}/bpf"
+_AF_UNIX, _SOCK_STREAM, _SOL_SOCKET, _SO_NETNS_COOKIE = 1, 1, 1, 71
 _CLONE_NEWNET = 0x40000000
 _BPFFS_MAGIC = 0xCAFE4A11
 
 
 def netns_cookie() -> int:
     """The number of this network namespace, which no other will ever have until the machine restarts."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
+    libc = _libc()
+    cookie, size = ctypes.c_uint64(), ctypes.c_uint32(8)
+    probe = libc.socket(_AF_UNIX, _SOCK_STREAM, 0)  # the socket module would take longer to import than all of this
+    try:
+        if libc.getsockopt(probe, _SOL_SOCKET, _SO_NETNS_COOKIE, ctypes.byref(cookie), ctypes.byref(size)):
+            raise NotSupportedHere(
+                "this kernel has no network namespace cookies", hint="pylvs needs Linux 6.1 or newer"
+            )
+        return cookie.value
+    finally:
+        os.close(probe)
 
 
-def _is_bpffs(path: Path) -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _is_bpffs(path: str) -> bool:
     buffer = (ctypes.c_long * 32)()
-    return libc.statfs(str(path).encode(), buffer) == 0 and buffer[0] == _BPFFS_MAGIC
+    return bool(_libc().statfs(path.encode(), buffer) == 0 and buffer[0] == _BPFFS_MAGIC)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 def _ancestors() -> Iterator[int]:
@@ -45,27 +59,32 @@ def _ancestors() -> Iterator[int]:
     while pid > 0:
         yield pid
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
+            stat = _read(f"/proc/{pid}/stat")
         except OSError:
             return
         pid = int(stat.rpartition(")")[2].split()[1])
 
 
-def _outermost_root() -> Path:
-    """The root directory of the outermost mount namespace among our ancestors'."""
+def _outermost_process() -> int | None:
+    """An ancestor in the outermost mount namespace that can be reached; None when that is our own."""
     own = os.readlink("/proc/self/ns/mnt")
-    found = Path("/")
+    found = None
     for pid in _ancestors():
         try:
             if os.readlink(f"/proc/{pid}/ns/mnt") != own:
-                found = Path(f"/proc/{pid}/root")
+                found = pid
         except OSError:
             continue
     return found
 
 
-def _mount_in(root: Path) -> None:
-    """Mount the bpffs where `root` belongs, from a child that enters that mount namespace."""
+def _through(process: int | None) -> str:
+    """The mount point as seen by way of a process."""
+    return _MOUNT if process is None else f"/proc/{process}/root{_MOUNT}"
+
+
+def _mount_in(process: int | None) -> None:
+    """Mount the bpffs where a process lives, from a child that enters that mount namespace."""
     pid = os.fork()
     if pid:
         _, status = os.waitpid(pid, 0)
@@ -75,13 +94,13 @@ def _mount_in(root: Path) -> None:
         return
     code = errno.EIO
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if root != Path("/"):
-            with (root.parent / "ns/mnt").open("rb") as namespace:
+        libc = _libc()
+        if process is not None:
+            with open(f"/proc/{process}/ns/mnt", "rb") as namespace:
                 if libc.setns(namespace.fileno(), 0):
                     os._exit(ctypes.get_errno())
-        _MOUNT.mkdir(mode=0o700, parents=True, exist_ok=True)
-        failed = not _is_bpffs(_MOUNT) and libc.mount(b"bpf", str(_MOUNT).encode(), b"bpf", 0, b"mode=0700")
+        os.makedirs(_MOUNT, mode=0o700, exist_ok=True)
+        failed = not _is_bpffs(_MOUNT) and libc.mount(b"bpf", _MOUNT.encode(), b"bpf", 0, b"mode=0700")
         code = ctypes.get_errno() if failed else 0
     except OSError as error:
         code = error.errno or errno.EIO
@@ -89,51 +108,53 @@ def _mount_in(root: Path) -> None:
         os._exit(code)
 
 
-def ensure_mounted() -> Path:
+def ensure_mounted() -> str:
     """The bpffs, mounted if it was not. Raises `NotPermitted` and `DataPlaneError`."""
     if _is_bpffs(_MOUNT):
         return _MOUNT
-    root = _outermost_root()
+    process = _outermost_process()
     try:
-        _mount_in(root)
+        _mount_in(process)
     except PermissionError as error:
         raise NotPermitted(str(error)) from error
     except OSError as error:
         raise DataPlaneError(f"no bpffs to keep the data plane in: {error}") from error
-    return _MOUNT if _is_bpffs(_MOUNT) else root / _MOUNT.relative_to("/")
+    return _MOUNT if _is_bpffs(_MOUNT) else _through(process)
 
 
-def mounted() -> Path | None:
+def mounted() -> str | None:
     """The bpffs, if there is one."""
     if _is_bpffs(_MOUNT):
         return _MOUNT
-    outer = _outermost_root() / _MOUNT.relative_to("/")
+    outer = _through(_outermost_process())
     return outer if _is_bpffs(outer) else None
 
 
-def _namespaces() -> Iterator[Path]:
+def _namespaces() -> Iterator[str]:
     """A path for every network namespace that a process lives in or that is mounted somewhere; some come twice."""
-    yield from Path("/proc").glob("[0-9]*/ns/net")
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    yield from (f"/proc/{pid}/ns/net" for pid in os.listdir("/proc") if pid.isdigit())
+    for line in _read("/proc/self/mountinfo").splitlines():
         fields = line.split()
         if fields[3].startswith("net:["):
-            yield Path(fields[4])
+            yield fields[4]
 
 
 def _live_cookies() -> set[int]:
     """The cookies of all network namespaces, asked from a thread that enters them."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    import threading
+
+    libc = _libc()
     seen: set[int] = set()
     cookies: set[int] = set()
 
     def ask() -> None:
         for path in _namespaces():
             try:
-                inode = path.stat().st_ino
+                inode = os.stat(path).st_ino
                 if inode in seen:
                     continue
                 seen.add(inode)
-                with path.open("rb") as namespace:
+                with open(path, "rb") as namespace:
                     if not libc.setns(namespace.fileno(), _CLONE_NEWNET):
                         cookies.add(netns_cookie())
             except OSError:
@@ -145,24 +166,34 @@ def _live_cookies() -> set[int]:
     return cookies
 
 
-def remove_orphans(base: Path) -> None:
+def remove_orphans(base: str) -> None:
     """Unpin the directors of network namespaces that are gone: their pins alone keep their memory and their timer."""
-    pins = {int(path.name.split("-")[1]): path for path in base.glob("netns-*")}
+    pins = {int(name.split("-")[1]): f"{base}/{name}" for name in os.listdir(base) if name.startswith("netns-")}
     if pins:
         for cookie in pins.keys() - _live_cookies():
-            remove_pins(pins[cookie])
-            (RUN / f"netns-{cookie}.lock").unlink(missing_ok=True)
+            forget(pins[cookie], cookie)
 
 
-def pin_directory(base: Path, cookie: int | None = None) -> Path:
+def pin_directory(base: str, cookie: int | None = None) -> str:
     """Where a namespace's director is pinned (this one's, if no cookie is given); it may not exist."""
-    return base / f"netns-{netns_cookie() if cookie is None else cookie}"
+    return f"{base}/netns-{netns_cookie() if cookie is None else cookie}"
 
 
-def remove_pins(directory: Path) -> None:
+def lock_path(cookie: int) -> str:
+    """The file by which one process at a time changes a namespace's director."""
+    return f"{RUN}/netns-{cookie}.lock"
+
+
+def remove_pins(directory: str) -> None:
     """Unpin everything in a directory of pins, and the directory."""
-    if not directory.is_dir():
-        return
-    for pin in directory.iterdir():
-        pin.unlink()
-    directory.rmdir()
+    if os.path.isdir(directory):
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+
+
+def forget(directory: str, cookie: int) -> None:
+    """Unpin a director for good."""
+    remove_pins(directory)
+    if os.path.exists(lock_path(cookie)):
+        os.unlink(lock_path(cookie))

@@ -14,10 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pylvs.director.ebpf.capacity import Capacity
     from pylvs.director.ebpf.table import Table
 
 
-def attach(names: Sequence[str], hook: str, capacity: load.Capacity) -> None:
+def attach(names: Sequence[str], hook: str, capacity: Capacity) -> None:
     """Attach to the named interfaces, or to every one that needs it; loads the data plane first if need be."""
     interfaces = [attaching.interface_named(name) for name in names]
     director = EbpfDirector(hook=hook, capacity=capacity, interfaces=interfaces)
@@ -52,7 +53,7 @@ def detach(names: Sequence[str]) -> None:
                 )
         attaching.detach(table, [one for one in attached if not names or one.interface.name in names])
         if not names:
-            bpffs.remove_pins(table.pins)
+            bpffs.forget(table.pins, bpffs.netns_cookie())
     finally:
         director.close()
 
@@ -88,7 +89,4 @@ def forget(cookie: int) -> None:
     """Unpin the director of a network namespace that is gone or about to go."""
     base = bpffs.mounted()
     if base:
-        bpffs.remove_pins(bpffs.pin_directory(base, cookie))
-        (bpffs.RUN / f"netns-{cookie}.lock").unlink(missing_ok=True)
-
-
+        bpffs.forget(bpffs.pin_directory(base, cookie), cookie)

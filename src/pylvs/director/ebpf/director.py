@@ -1,21 +1,26 @@
 """The eBPF director: the contract over the live maps of one network namespace. No process stays behind.
 
-A command that only lists takes no lock and loads nothing; the first one that changes something holds the namespace's lock until
-it is closed, and loads and attaches the data plane if there is none.
+A command that only lists takes no lock and loads nothing; one that changes something holds the namespace's lock until it
+is closed, and loads and attaches the data plane if there is none.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from pylvs.director import rules
-from pylvs.director.ebpf import abi, attach, bpffs, load
+from pylvs.director.ebpf import abi, bpffs
 from pylvs.director.ebpf.convert import METHODS, counters_since, unpack_key, unpack_server
+from pylvs.director.ebpf.lock import Lock
 from pylvs.director.ebpf.registry import Registry, zero_service
+from pylvs.director.ebpf.ring import make_ring
+from pylvs.director.ebpf.table import Table
 from pylvs.errors import (
     DestinationExists,
+    InvalidOperation,
     NoSuchDestination,
     NoSuchService,
+    NotPermitted,
     NotYetSupported,
     ServiceExists,
     ServiceNotDefined,
@@ -27,8 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pylvs.director.ebpf.table import Table
-    from pylvs.model import Connection, Endpoint, RealServer, ServiceId
+    from pylvs.director.ebpf.attach import Interface
+    from pylvs.director.ebpf.capacity import Capacity
+    from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId
     from pylvs.scheduler import Ring
 
 _SETTABLE = {
@@ -42,35 +48,43 @@ class EbpfDirector:
     """The director of the network namespace that this process is in."""
 
     def __init__(
-        self,
-        *,
-        hook: str = "auto",
-        capacity: load.Capacity | None = None,
-        interfaces: Sequence[attach.Interface] = (),
+        self, *, hook: str = "auto", capacity: Capacity | None = None, interfaces: Sequence[Interface] = ()
     ) -> None:
-        attach.permitted()
+        if os.geteuid() != 0:
+            raise NotPermitted("Permission denied (you must be root)")
         self._hook = hook
+        self._capacity = capacity
         self._interfaces = interfaces
-        self._capacity = capacity or load.Capacity()
         self._cookie = bpffs.netns_cookie()
-        self._lock: load.Lock | None = None
+        self._lock: Lock | None = None
         self._live: Table | None = None
         self._slots: Registry | None = None
-        self._open_live()
+        self._open()
 
-    def _open_live(self) -> None:
+    def _open(self) -> None:
         base = bpffs.mounted()
         directory = bpffs.pin_directory(base, self._cookie) if base else None
-        if directory is not None and directory.is_dir():
-            self._live = load.Table(directory)
-            load.check_layout(self._live.fd("settings"))
+        if directory is not None and os.path.isdir(directory):
+            from pylvs.director.ebpf.load import check_layout
+
+            self._live = Table(directory)
+            check_layout(self._live.fd("settings"))
+        else:
+            self._recover()
+
+    def _recover(self) -> None:
+        from pylvs.director.ebpf import recover
+
+        if recover.attached():
+            self._lock = self._lock or Lock(self._cookie)
+            self._live = recover.pin_again(bpffs.pin_directory(bpffs.ensure_mounted(), self._cookie))
 
     def close(self) -> None:
         """Let others change the director again."""
         if self._live:
             self._live.close()
         if self._lock:
-            self._lock.__exit__(None, None, None)
+            self._lock.release()
             self._lock = None
 
     @property
@@ -80,35 +94,32 @@ class EbpfDirector:
 
     def loaded(self) -> Table:
         """The live maps, locked for this process, loaded and attached if they were not there."""
+        from pylvs.director.ebpf import load
+
         if self._lock is None:
-            lock = load.Lock(self._cookie)
-            lock.__enter__()
-            self._lock, self._slots = lock, None
+            self._lock, self._slots = Lock(self._cookie), None
             if self._live is None:
-                self._open_live()
+                self._open()
         if self._live is None:
-            self._start()
+            self._live = self._start()
         elif load.sweep_stands_still(self._live):
             load.start_sweep(self._live)
         return self._live
 
-    def _start(self) -> None:
-        from pylvs.director.ebpf import recover
+    def _start(self) -> Table:
+        from pylvs.director.ebpf import attach, load
+        from pylvs.director.ebpf.capacity import Capacity
 
         base = bpffs.ensure_mounted()
         bpffs.remove_orphans(base)
-        directory = bpffs.pin_directory(base, self._cookie)
-        self._live = recover.lost(directory)
-        if self._live is not None:
-            return
-        self._live = load.load(directory, self._capacity)
+        table = load.load(bpffs.pin_directory(base, self._cookie), self._capacity or Capacity())
         try:
-            attach.attach(self._live, self._interfaces or attach.candidates(), self._hook)
+            attach.attach(table, self._interfaces or attach.candidates(), self._hook)
         except BaseException:
-            attach.detach(self._live, attach.attachments(self._live))
-            bpffs.remove_pins(self._live.pins)
-            self._live = None
+            attach.detach(table, attach.attachments(table))
+            bpffs.remove_pins(table.pins)
             raise
+        return table
 
     @property
     def _registry(self) -> Registry | None:
@@ -156,7 +167,7 @@ class EbpfDirector:
         return registry.services.get(id) if registry and isinstance(id, VirtualAddress) else None
 
     def add_service(self, service: VirtualService) -> None:
-        """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`. The first one loads the data plane."""
+        """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`; the first one loads the data plane."""
         if self._find(service.id) is not None:
             raise ServiceExists
         id = _checked(service)
@@ -166,6 +177,8 @@ class EbpfDirector:
         number = registry.add_service(id)
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(id)
+        from pylvs.director.ebpf import attach
+
         attach.attach_missing(table, self._hook)
 
     def edit_service(self, service: VirtualService) -> None:
@@ -196,7 +209,7 @@ class EbpfDirector:
         slots = registry.servers[number]
         raw = table.services[number]
         raw.turns_at_swap = raw.turns_taken
-        load.make_ring(table, number, [slots[turn] for turn in ring.turns], ring.start)
+        make_ring(table, number, [slots[turn] for turn in ring.turns], ring.start)
         raw.mark, raw.ring_size, raw.ring_start = ring.mark, len(ring.turns), ring.start
 
     def _taken(self, number: int, servers: tuple[RealServer, ...]) -> Taken:
@@ -229,10 +242,14 @@ class EbpfDirector:
         if registry.find_server(number, server.endpoint) is not None:
             raise DestinationExists
         rules.check_unicast(server.endpoint.address)
+        if _is_broadcast(server.endpoint.address):
+            raise InvalidOperation
         _check_method(server)
         taken = self._taken(number, self._servers(registry.servers[number]))
         slot = registry.add_server(number, id, server)
         if not _forwards():
+            from pylvs.director.ebpf import attach
+
             table.servers[slot].interface = attach.interface_towards(server.endpoint.address)
         self._reschedule(number, taken)
 
@@ -307,7 +324,22 @@ class EbpfDirector:
 
 
 def _forwards() -> bool:
-    return Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "0"
+    with open("/proc/sys/net/ipv4/ip_forward") as setting:
+        return setting.read().strip() != "0"
+
+
+def _is_broadcast(address: IPAddress) -> bool:
+    """The kernel knows: it lets no ordinary socket talk to a broadcast address."""
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), 9))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def _checked(service: VirtualService) -> VirtualAddress:
@@ -326,7 +358,9 @@ def _checked(service: VirtualService) -> VirtualAddress:
         (bool(service.flags), "scheduler flags"),
     ):
         if missing:
-            raise NotYetSupported(f"{name} are not supported yet" if name[-1] == "s" else f"{name} is not supported yet")
+            raise NotYetSupported(
+                f"{name} are not supported yet" if name[-1] == "s" else f"{name} is not supported yet"
+            )
     return id
 
 

@@ -14,7 +14,6 @@ from pylvs.errors import DataPlaneError, NotSupportedHere
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from typing import Any
 
 MAP_TYPE_ARRAY = 2
@@ -140,12 +139,12 @@ _PRINTER = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 class Object:
     """A compiled BPF object between opening and loading."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         lib = _lib()
         self._log: list[str] = []
         self._printer = _PRINTER(self._print)
         lib.libbpf_set_print(self._printer)
-        self._object = lib.bpf_object__open_file(str(path).encode(), None)
+        self._object = lib.bpf_object__open_file(path.encode(), None)
         if not self._object:
             raise DataPlaneError(f"{path} is not a BPF object: {os.strerror(ctypes.get_errno())}")
 
@@ -202,14 +201,14 @@ class Object:
         _lib().libbpf_set_print(None)
 
 
-def pin(fd: int, path: Path) -> None:
+def pin(fd: int, path: str) -> None:
     """Give a map or program a name in a bpffs."""
-    _check(_lib().bpf_obj_pin(fd, str(path).encode()), f"pin {path}")
+    _check(_lib().bpf_obj_pin(fd, path.encode()), f"pin {path}")
 
 
-def pinned(path: Path) -> int:
+def pinned(path: str) -> int:
     """The descriptor of what is pinned there; raises `FileNotFoundError`."""
-    return _check(_lib().bpf_obj_get(str(path).encode()), str(path))
+    return _check(_lib().bpf_obj_get(path.encode()), path)
 
 
 def possible_cpus() -> int:

@@ -1,4 +1,4 @@
-"""When the pins are lost (somebody unmounted the bpffs), traffic goes on: the programs hold their maps. Find both again."""
+"""When the pins are lost (somebody unmounted the bpffs), traffic goes on: programs hold their maps. Find both again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pylvs.director.ebpf.table import PINNED_MAPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pylvs.director.ebpf.table import Table
 
 _KEPT_NAME = 15
@@ -27,8 +25,17 @@ def _maps_of(program: int) -> dict[str, int] | None:
     return found if {"connections", "settings"} <= found.keys() else None
 
 
-def lost(directory: Path) -> Table | None:
-    """The director that is attached in this network namespace but not pinned, pinned anew; None where there is none."""
+def attached() -> bool:
+    """Whether a director is attached in this network namespace, pinned or not."""
+    return any(libbpf.attached_tc(index, handle=attach.TC_HANDLE, priority=attach.TC_PRIORITY) for index in _indices())
+
+
+def _indices() -> list[int]:
+    return [index for index, _ in socket.if_nameindex()]
+
+
+def pin_again(directory: str) -> Table | None:
+    """The director that is attached here but not pinned, pinned anew; None where there is none."""
     tc, xdp = [], []
     maps: dict[str, int] = {}
     for index, name in socket.if_nameindex():

@@ -154,7 +154,7 @@ class Registry:
         )
 
 
-def _set_zero(table: Table, records: Array, statistics: str, number: int) -> None:
+def _set_zero(table: Table, records: Array[abi.Service] | Array[abi.Server], statistics: str, number: int) -> None:
     records[number].zero = abi.Statistics(*table.statistics(statistics, number))
 
 

@@ -11,7 +11,16 @@ from pylvs.director.ebpf import abi, libbpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import Generic, TypeVar
+
+    Kind = TypeVar("Kind", bound=ctypes.Structure)
+else:  # importing typing would take longer than a listing may take to start
+
+    class Generic:
+        def __class_getitem__(cls, _):
+            return cls
+
+    Kind = None
 
 PINNED_MAPS = (
     "connections",
@@ -35,10 +44,10 @@ def word(number: int) -> bytes:
     return number.to_bytes(4, "little")
 
 
-class Array:
+class Array(Generic[Kind]):
     """A mapped array of C structures: indexing gives a view of the live one, and assigning to its fields changes it."""
 
-    def __init__(self, fd: int, kind: type[ctypes.Structure]) -> None:
+    def __init__(self, fd: int, kind: type[Kind]) -> None:
         info = libbpf.map_info(fd)
         self.fd = fd
         self.kind = kind
@@ -47,7 +56,7 @@ class Array:
         size = -(-self.stride * self.entries // mmap.PAGESIZE) * mmap.PAGESIZE
         self.memory = mmap.mmap(fd, size)
 
-    def __getitem__(self, index: int) -> ctypes.Structure:
+    def __getitem__(self, index: int) -> Kind:
         if not 0 <= index < self.entries:
             raise IndexError(index)
         return self.kind.from_buffer(self.memory, index * self.stride)
@@ -61,14 +70,14 @@ class Array:
 class Table:
     """Descriptors and views; whoever changes anything holds the namespace's lock."""
 
-    def __init__(self, pins: Path) -> None:
+    def __init__(self, pins: str) -> None:
         self.pins = pins
         self._fds: dict[str, int] = {}
 
     def fd(self, name: str) -> int:
         """The descriptor of a map or program; raises `FileNotFoundError` when its pin is gone."""
         if name not in self._fds:
-            self._fds[name] = libbpf.pinned(self.pins / name)
+            self._fds[name] = libbpf.pinned(f"{self.pins}/{name}")
         return self._fds[name]
 
     def close(self) -> None:
@@ -78,19 +87,19 @@ class Table:
         self._fds.clear()
 
     @cached_property
-    def services(self) -> Array:
+    def services(self) -> Array[abi.Service]:
         return Array(self.fd("services"), abi.Service)
 
     @cached_property
-    def servers(self) -> Array:
+    def servers(self) -> Array[abi.Server]:
         return Array(self.fd("servers"), abi.Server)
 
     @cached_property
     def settings(self) -> abi.Settings:
-        return Array(self.fd("settings"), abi.Settings)[0]  # type: ignore[return-value]
+        return Array(self.fd("settings"), abi.Settings)[0]
 
     @cached_property
-    def connections(self) -> Array:
+    def connections(self) -> Array[abi.Connection]:
         return Array(self.fd("connections"), abi.Connection)
 
     @cached_property

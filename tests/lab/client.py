@@ -1,0 +1,141 @@
+"""The client's side of a lab: sockets in its namespace, and what the director lists of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from pylvs.lab import namespace
+from pylvs.lab.server import pattern
+from tests.lab.conftest import LabUnderTest
+
+SECONDS = 20.0
+
+
+class Row(NamedTuple):
+    """A real server as `ipvsadm -Ln` lists it."""
+
+    method: str
+    weight: int
+    active: int
+    inactive: int
+
+
+def connect(lab: LabUnderTest, port: int = 80, source_port: int = 0) -> socket.socket:
+    """A connection to the VIP."""
+    with namespace.inside(lab.namespace("client")):
+        return socket.create_connection((lab.vip, port), SECONDS, ("", source_port))
+
+
+def _request(connection: socket.socket, head: str, body: Iterable[bytes] = ()) -> tuple[bytes, int, socket.SocketIO]:
+    """Send a request; what is there of the answer's body, its whole length, and where the rest comes from."""
+    connection.sendall(f"{head} HTTP/1.1\r\nHost: vip\r\n".encode())
+    for chunk in body:
+        connection.sendall(chunk)
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        received = connection.recv(65536)
+        if not received:
+            raise ConnectionError(f"the answer ends after {answer!r}")
+        answer += received
+    headers, _, start = answer.partition(b"\r\n\r\n")
+    assert headers.startswith(b"HTTP/1.1 200"), headers
+    length = next(int(line[15:]) for line in headers.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    return start, length, connection
+
+
+def ask(connection: socket.socket) -> str:
+    """The RIP that says hello over a connection, which stays open."""
+    body, length, _ = _request(connection, "GET /", [b"\r\n"])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return body.decode().removeprefix("hello ").strip()
+
+
+def fetch(lab: LabUnderTest, port: int = 80) -> str:
+    """The RIP that says hello over a connection of its own."""
+    with connect(lab, port) as connection:
+        return ask(connection)
+
+
+def download(connection: socket.socket, count: int, each: Callable[[int], None] = lambda _: None) -> str:
+    """The SHA-256 of so many bytes from a server; `each` is told how many have come."""
+    start, length, _ = _request(connection, f"GET /big?bytes={count}", [b"\r\n"])
+    assert length == count
+    digest, got = hashlib.sha256(start), len(start)
+    while got < count:
+        chunk = connection.recv(1 << 20)
+        if not chunk:
+            raise ConnectionError(f"{got} of {count} bytes came")
+        digest.update(chunk)
+        got += len(chunk)
+        each(got)
+    return digest.hexdigest()
+
+
+def upload(connection: socket.socket, count: int) -> str:
+    """What a server says is the SHA-256 of so many bytes."""
+    body, _, _ = _request(connection, "PUT /", [f"Content-Length: {count}\r\n\r\n".encode(), *pattern(count)])
+    return body.decode().strip()
+
+
+def digest(count: int) -> str:
+    """The SHA-256 of the servers' pattern."""
+    found = hashlib.sha256()
+    for chunk in pattern(count):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def udp(lab: LabUnderTest) -> socket.socket:
+    """A UDP socket of the client's that is for the VIP."""
+    with namespace.inside(lab.namespace("client")):
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    asking.settimeout(SECONDS)
+    asking.connect((lab.vip, 80))
+    return asking
+
+
+def ask_udp(asking: socket.socket) -> str:
+    """The RIP that says hello in a datagram."""
+    asking.send(b"who?")
+    return asking.recv(2048).decode().removeprefix("hello ")
+
+
+def ipvsadm(lab: LabUnderTest, line: str) -> str:
+    """What `pylvs ipvsadm` on the director prints; it must go well."""
+    done = lab.pylvs("ipvsadm", *line.split())
+    assert (done.returncode, done.stderr) == (0, ""), line
+    return done.stdout
+
+
+def rows(lab: LabUnderTest, service: str = "TCP", port: int = 80) -> dict[str, Row]:
+    """The real servers of a service, by address."""
+    flag = "-t" if service == "TCP" else "-u"
+    found = {}
+    for line in ipvsadm(lab, f"-Ln {flag} {lab.vip}:{port}").splitlines():
+        words = line.split()
+        if words[:1] == ["->"] and words[1] != "RemoteAddress:Port":
+            found[words[1].partition(":")[0]] = Row(words[2], *map(int, words[3:6]))
+    return found
+
+
+def states(lab: LabUnderTest, source_port: int) -> list[str]:
+    """The states of the connections from one port of the client's, as `ipvsadm -Lnc` lists them."""
+    lines = (line.split() for line in ipvsadm(lab, "-Lnc").splitlines()[2:])
+    return [words[2] for words in lines if words[3].endswith(f":{source_port}")]
+
+
+def drops(lab: LabUnderTest, reason: str) -> int:
+    """How many packets the director has dropped for a reason."""
+    counts = dict(line.split() for line in lab.pylvs("drops").stdout.splitlines())
+    return int(counts[reason])
+
+
+def processes(lab: LabUnderTest) -> list[str]:
+    """The commands that live in the director's namespace."""
+    found = namespace.processes(namespace.identities([lab.namespace("director")]))
+    return [f"{pid} {os.readlink(f'/proc/{pid}/exe')}" for pid in found]
