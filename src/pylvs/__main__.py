@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pylvs.errors import PylvsError
+from pylvs.errors import NotPermitted, PylvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PylvsError as error:
         report(error)
         return error.exit_code
+    except OSError as error:
+        report(NotPermitted(str(error)) if isinstance(error, PermissionError) else PylvsError(str(error)))
+        return 1
     except KeyboardInterrupt:
         return 130
 

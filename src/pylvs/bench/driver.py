@@ -6,12 +6,11 @@ import os
 import struct
 import time
 from enum import IntEnum, StrEnum
-from importlib import resources
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from pylvs.bench import place
 from pylvs.director.ebpf import libbpf
+from pylvs.director.ebpf.load import object_path
 from pylvs.director.ebpf.table import word
 from pylvs.errors import DataPlaneError, NotPermitted
 from pylvs.model.value import Value
@@ -57,14 +56,6 @@ class Load(Value):
     reply: bool = False
     first: int = 0
     servers: int = 2
-
-
-def open_object(name: str) -> libbpf.Object:
-    """A compiled program of the benchmark; raises `DataPlaneError` where it wasn't built."""
-    path = Path(str(resources.files("pylvs"))) / "bpf" / f"{name}.bpf.o"
-    if not path.exists():
-        raise DataPlaneError(f"{path} is missing", hint="build it with script/build, or install pylvs again")
-    return libbpf.Object(path)
 
 
 def load_object(opened: libbpf.Object, entries: Mapping[str, int]) -> None:
@@ -122,7 +113,7 @@ class Driver:
     def __init__(self, load: Load, hook: Hook, interface: Interface, program: int, draws: bytes = b"") -> None:
         self.hook = hook
         self._frame, self._context = frame(load, interface), _context(hook, interface)
-        opened = open_object("bench")
+        opened = libbpf.Object(object_path("bench"))
         try:
             opened.set_constants(".rodata.load", _constants(load, interface))
             load_object(opened, {} if draws else {"draws": 1})

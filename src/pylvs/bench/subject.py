@@ -8,11 +8,11 @@ import time
 from ipaddress import IPv4Address
 
 from pylvs.bench import place
-from pylvs.bench.driver import ACK, PORT, SYN, Draw, Driver, Hook, Load, fill, load_object, open_object
-from pylvs.director.ebpf.ring import make_ring
-from pylvs.director.ebpf.capacity import Capacity
+from pylvs.bench.driver import ACK, PORT, SYN, Draw, Driver, Hook, Load, fill, load_object
 from pylvs.director.ebpf import abi, libbpf, load
+from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.registry import Registry
+from pylvs.director.ebpf.ring import make_ring
 from pylvs.director.ebpf.table import word
 from pylvs.errors import DataPlaneError
 from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress
@@ -123,7 +123,7 @@ class Yardstick:
 
     def __init__(self, interface: Interface, *, lru: int = 1, hash: int = 1) -> None:
         self.interface = interface
-        opened = open_object("yardstick")
+        opened = libbpf.Object(load.object_path("yardstick"))
         try:
             load_object(opened, {"lru_flows": lru, "hash_flows": hash})
             self._programs = {
@@ -168,7 +168,7 @@ def chase(lines: int) -> int:
     order = numpy.random.default_rng(1).permutation(lines).astype("<u4")
     memory = numpy.zeros((lines, 16), "<u4")
     memory[order, 0] = numpy.roll(order, -1)
-    opened = open_object("yardstick")
+    opened = libbpf.Object(load.object_path("yardstick"))
     try:
         load_object(opened, {"lines": lines})
         fill(opened.map_fd("lines"), memory.tobytes())

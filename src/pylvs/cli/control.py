@@ -11,7 +11,6 @@ from pylvs.director.ebpf import abi
 from pylvs.director.ebpf.attach import HOOKS
 from pylvs.errors import UsageError
 
-
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pylvs.lab.hop import Hop
+from pylvs.lab.hop import REQUEST, Hop
 from pylvs.views.lab import table
 
 if TYPE_CHECKING:
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLUMNS = ("", "us", "Where", "Source MAC > destination MAC", "Source > destination", "TTL")
+_WIDE = 130
 
 
 def hop_table(hops: Sequence[Hop], names_of_macs: Mapping[str, str], out: Console) -> Table:
     """One row per place where the request or its reply was seen."""
     begun = min((hop.at for hop in hops), default=0)
-    return table(_COLUMNS, [_row(hop, begun, names_of_macs) for hop in hops], out)
+    towards = " > " if out.width >= _WIDE else " >\n"
+    return table(_COLUMNS, [_row(hop, begun, names_of_macs, towards) for hop in hops], out)
 
 
 def where(hop: Hop) -> str:
@@ -28,16 +30,16 @@ def where(hop: Hop) -> str:
     return f"{hop.port.node} {hop.port.interface} {'out' if hop.outgoing else 'in'}"
 
 
-def _row(hop: Hop, begun: int, names_of_macs: Mapping[str, str]) -> tuple[str, ...]:
+def _row(hop: Hop, begun: int, names_of_macs: Mapping[str, str], towards: str) -> tuple[str, ...]:
     packet = hop.packet
     source, destination = (
         f"{mac} {names_of_macs.get(mac, '?')}" for mac in (packet.source_mac, packet.destination_mac)
     )
     return (
-        packet.payload.split(b" ", 1)[0].decode("ascii", "replace"),
+        "request" if packet.payload.startswith(REQUEST) else "reply",
         str((hop.at - begun) // 1000),
         where(hop),
-        f"{source} > {destination}",
-        f"{packet.source} > {packet.destination}",
+        f"{source}{towards}{destination}",
+        f"{packet.source}{towards}{packet.destination}",
         str(packet.ttl),
     )

@@ -24,7 +24,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], out: Console) -
     """Ruled on a terminal, plain columns elsewhere."""
     made = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        made.add_column(column)
+        made.add_column(column, overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made

@@ -6,6 +6,7 @@ A call that fails raises `OSError` with the kernel's errno; `load` raises `Verif
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 
@@ -23,13 +24,17 @@ TC_REPLACE = 1
 XDP_DRIVER_MODE = 1 << 2
 XDP_REPLACE = 1 << 4
 _ANY = 0
+_TELLING = (errno.EPERM, errno.ENOMEM, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of loading that mean what they say."""
 
 
 class VerifierError(DataPlaneError):
     """The kernel refused a program; `log` is all that the verifier said."""
 
+    hint = "pylvs needs Linux 6.1 or newer"
+
     def __init__(self, message: str, log: str) -> None:
-        super().__init__(message, hint="`-v` shows the verifier's log; please report it with your kernel's version")
+        super().__init__(message)
         self.log = log
 
 
@@ -176,13 +181,12 @@ class Object:
         _check(_lib().bpf_map__set_initial_value(self._map(section), whole, size), "set the constants")
 
     def load(self) -> None:
-        """Create maps and verify programs; raises `VerifierError`, or `OSError` (EPERM) where it isn't allowed."""
+        """Create maps and verify programs; raises `VerifierError`, or `OSError` where it isn't the programs' fault."""
         result = _lib().bpf_object__load(c_void_p(self._object))
         if result < 0:
-            log = "".join(self._log)
-            if -result == 1:
-                raise PermissionError(1, "load the data plane: Operation not permitted")
-            raise VerifierError(f"the kernel refused the data plane: {os.strerror(-result)}", log)
+            if -result in _TELLING:
+                raise OSError(-result, os.strerror(-result))
+            raise VerifierError(f"the kernel refused the data plane: {os.strerror(-result)}", "".join(self._log))
 
     def map_fd(self, name: str) -> int:
         """A descriptor of one's own for a loaded map."""

@@ -6,6 +6,7 @@ in the names: a bpffs refuses them.)
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
@@ -13,7 +14,7 @@ import time
 import pylvs
 from pylvs.director.ebpf import abi, bpffs, libbpf
 from pylvs.director.ebpf.table import PINNED_MAPS, PINNED_PROGRAMS, Array, Table
-from pylvs.errors import DataPlaneError, NotPermitted
+from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,10 +56,20 @@ def _prepare(constants: bytes) -> libbpf.Object:
 def _verify(opened: libbpf.Object) -> None:
     try:
         opened.load()
+    except libbpf.VerifierError as error:
+        path = f"{bpffs.RUN}/verifier.log"
+        with open(path, "w") as file:
+            file.write(error.log)
+        raise DataPlaneError(str(error), hint=f"{error.hint}; what the verifier said is in {path}") from error
     except PermissionError as error:
         raise NotPermitted("the data plane can't be loaded: Operation not permitted") from error
-    except MemoryError as error:
-        raise DataPlaneError("not enough memory for a table of this size", hint="a smaller --connections") from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise DataPlaneError("no memory for a table of this size", hint="try a smaller --connections") from error
+        raise NotSupportedHere(
+            f"this kernel can't load the data plane: {error.strerror}",
+            hint="it needs CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT",
+        ) from error
 
 
 def _constants(seeds: tuple[int, ...], buckets: int) -> bytes:
