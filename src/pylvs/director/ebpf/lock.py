@@ -16,10 +16,22 @@ class Lock:
         path = bpffs.lock_path(cookie)
         try:
             os.makedirs(bpffs.RUN, mode=0o700, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = self._take(path)
         except PermissionError as error:
             raise NotPermitted(f"{path}: Permission denied") from error
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    @staticmethod
+    def _take(path: str) -> int:
+        """Whoever held it may have removed the file: a lock on what has no name any more locks nobody out."""
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    return fd
+            except FileNotFoundError:
+                pass
+            os.close(fd)
 
     def release(self) -> None:
         """Let others change the director again."""
