@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from pylvs.director.port import Director
 from tests.ipvsadm import director as memory_director
+from tests.packets.conftest import loaded
+from tests.packets.plane import Plane
+
+__all__ = ["loaded"]
 
 FEATURES = frozenset({"ipv6", "marks", "sctp", "tunnels", "persistence", "thresholds", "one-packet", "schedulers"})
 """What a director may lack: everything beyond TCP and UDP over IPv4 by NAT and DR with rr, wrr, lc and wlc."""
 
-DIRECTORS: dict[str, tuple[Callable[[], Iterator[Director]], frozenset[str]]] = {}
-"""How to have an empty one for a test (a generator: what follows its yield cleans up), and its features."""
+NO_FEATURES: frozenset[str] = frozenset()
 
 
-def _memory() -> Iterator[Director]:
-    yield memory_director()
+def _memory(request: pytest.FixtureRequest) -> Director:
+    del request
+    return memory_director()
 
 
-DIRECTORS["memory"] = (_memory, FEATURES)
+def _ebpf(request: pytest.FixtureRequest) -> Director:
+    plane: Plane = request.getfixturevalue("loaded")
+    plane.reset()
+    return plane.director
+
+
+DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {
+    "memory": (_memory, FEATURES),
+    "ebpf": (_ebpf, NO_FEATURES),
+}
+"""How to have an empty one for a test, and its features."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def director(request: pytest.FixtureRequest) -> Iterator[Director]:
+def director(request: pytest.FixtureRequest) -> Director:
     """An empty director."""
     make, _ = DIRECTORS[request.param]
-    yield from make()
+    return make(request)

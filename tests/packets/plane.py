@@ -7,8 +7,8 @@ import socket
 import struct
 from typing import NamedTuple
 
+from pylvs.director.ebpf import abi, attach, bpffs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
-from pylvs.director.ebpf import abi, attach, bpffs, libbpf, load
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table
 from pylvs.model import (
@@ -69,7 +69,7 @@ class Plane:
         attach.attach(self.table, without, "tc")
         self.indexes = {name: one.index for name, one in named.items()}
         self.settings = self.table.settings
-        self._timeouts = tuple(self.settings.timeout)
+        self._timeouts = list(self.settings.timeout)
         self.reset()
 
     def close(self) -> None:

@@ -58,10 +58,9 @@ class Slots:
         """As place_of() makes it."""
         seed = [np.uint64(one) for one in self.plane.settings.seed]
         raw = self.raw
-        ports = (
-            raw["source_port"].view("<u2").astype(np.uint64)
-            | raw["destination_port"].view("<u2").astype(np.uint64) << np.uint64(16)
-        )
+        ports = raw["source_port"].view("<u2").astype(np.uint64) | raw["destination_port"].view("<u2").astype(
+            np.uint64
+        ) << np.uint64(16)
         with np.errstate(over="ignore"):
             mixed = (
                 raw["source"][:, 0] * seed[0]

@@ -31,7 +31,7 @@ Client = tuple[bytes, int]
 
 def recorded(table: str) -> dict[tuple[str, str], tuple[str, int]]:
     """(state, packet) -> (state, seconds), as the kernel's were recorded."""
-    found = {}
+    found: dict[tuple[str, str], tuple[str, int]] = {}
     for key, outcome in GOLDEN[table]["transitions"].items():
         state, symbol = key.replace("(reply seen) ", "").rsplit(" ", 1)
         (after,) = outcome

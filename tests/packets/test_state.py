@@ -96,7 +96,7 @@ def test_every_recorded_path(table: str, flow: Flow) -> None:
 def expected_counts(state: str) -> tuple[int, int]:
     if state == "none":
         return 0, 0
-    return (1, 0) if state.split()[0] in ACTIVE else (0, 1)
+    return (1, 0) if state.split(maxsplit=1)[0] in ACTIVE else (0, 1)
 
 
 def test_a_datagram_either_way_starts_the_timer_again(flow: Flow) -> None:

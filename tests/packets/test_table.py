@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from collections.abc import Iterator
 
@@ -51,9 +52,7 @@ def opening(client: tuple[bytes, int], id: str = DR, flags: str = "S") -> bytes:
 
 
 def chosen(director: Plane) -> dict[tuple[bytes, int], str]:
-    return {
-        (word(str(one.client.address)), one.client.port): str(one.server.address) for one in director.connections()
-    }
+    return {(word(str(one.client.address)), one.client.port): str(one.server.address) for one in director.connections()}
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -253,3 +252,30 @@ def test_no_connection_no_reply(director: Plane) -> None:
     director.pass_seconds(63)
     assert director.tc(tcp(rip, 8080, *client, "SA")).verdict == PASS
     assert director.tc(opening(client, NAT, "A")).verdict == PASS
+
+
+def orphan(director: Plane) -> bytes:
+    """An answer whose connection another CPU has ended a moment ago."""
+    client = (word(CIP), 5000)
+    director.tc(opening(client, NAT))
+    director.tc(opening(client, NAT, "A"))
+    slots = Slots(director)
+    (owner,) = slots.find(*client)
+    rip = chosen_one(director, slots, client)
+    raw = abi.Connection.from_buffer(director.table.connections.memory, owner * ctypes.sizeof(abi.Connection))
+    raw.control |= abi.SlotPhase.DEAD
+    return tcp(rip, 8080, *client, "FA")
+
+
+def test_an_answer_to_a_connection_that_just_ended(director: Plane) -> None:
+    answer = orphan(director)
+    assert director.xdp(answer).verdict == PASS
+    assert director.tc(answer).verdict == "ended"
+
+
+def test_an_orphan_is_swept_at_its_deadline(director: Plane) -> None:
+    orphan(director)
+    director.pass_seconds(890)
+    assert Slots(director).answers.sum() == 1
+    director.pass_seconds(14)
+    assert (Slots(director).phase == abi.SlotPhase.FREE).all()
