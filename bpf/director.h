@@ -220,7 +220,7 @@ struct interface {
 	__u32 index;
 	__u8 mac[ETH_ALEN];
 	__u8 xdp_sending;
-	__u8 pad;
+	__u8 made_clsact; /* the qdisc is ours, to be removed when we leave */
 };
 
 struct creation_lock {

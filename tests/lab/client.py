@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pylvs.lab import namespace
@@ -30,8 +30,8 @@ def connect(lab: LabUnderTest, port: int = 80, source_port: int = 0) -> socket.s
         return socket.create_connection((lab.vip, port), SECONDS, ("", source_port))
 
 
-def _request(connection: socket.socket, head: str, body: Iterable[bytes] = ()) -> tuple[bytes, int, socket.SocketIO]:
-    """Send a request; what is there of the answer's body, its whole length, and where the rest comes from."""
+def _request(connection: socket.socket, head: str, body: Iterable[bytes]) -> tuple[bytes, int]:
+    """Send a request; what came of the answer's body with its headers, and its whole length."""
     connection.sendall(f"{head} HTTP/1.1\r\nHost: vip\r\n".encode())
     for chunk in body:
         connection.sendall(chunk)
@@ -44,12 +44,12 @@ def _request(connection: socket.socket, head: str, body: Iterable[bytes] = ()) -
     headers, _, start = answer.partition(b"\r\n\r\n")
     assert headers.startswith(b"HTTP/1.1 200"), headers
     length = next(int(line[15:]) for line in headers.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-    return start, length, connection
+    return start, length
 
 
 def ask(connection: socket.socket) -> str:
     """The RIP that says hello over a connection, which stays open."""
-    body, length, _ = _request(connection, "GET /", [b"\r\n"])
+    body, length = _request(connection, "GET /", [b"\r\n"])
     while len(body) < length:
         body += connection.recv(65536)
     return body.decode().removeprefix("hello ").strip()
@@ -61,9 +61,9 @@ def fetch(lab: LabUnderTest, port: int = 80) -> str:
         return ask(connection)
 
 
-def download(connection: socket.socket, count: int, each: Callable[[int], None] = lambda _: None) -> str:
-    """The SHA-256 of so many bytes from a server; `each` is told how many have come."""
-    start, length, _ = _request(connection, f"GET /big?bytes={count}", [b"\r\n"])
+def download(connection: socket.socket, count: int) -> str:
+    """The SHA-256 of so many bytes from a server."""
+    start, length = _request(connection, f"GET /big?bytes={count}", [b"\r\n"])
     assert length == count
     digest, got = hashlib.sha256(start), len(start)
     while got < count:
@@ -72,13 +72,12 @@ def download(connection: socket.socket, count: int, each: Callable[[int], None] 
             raise ConnectionError(f"{got} of {count} bytes came")
         digest.update(chunk)
         got += len(chunk)
-        each(got)
     return digest.hexdigest()
 
 
 def upload(connection: socket.socket, count: int) -> str:
     """What a server says is the SHA-256 of so many bytes."""
-    body, _, _ = _request(connection, "PUT /", [f"Content-Length: {count}\r\n\r\n".encode(), *pattern(count)])
+    body, _ = _request(connection, "PUT /", [f"Content-Length: {count}\r\n\r\n".encode(), *pattern(count)])
     return body.decode().strip()
 
 

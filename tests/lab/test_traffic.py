@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import socket
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -36,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it builds network namespaces"),
 ]
 MATRIX = [(method, hook) for method in ("nat", "dr") for hook in ("tc", "xdp")]
-MEGABYTES_100 = 100 * 10**6
+MEGABYTES_10, MEGABYTES_100 = 10**7, 10**8
 MASQ_OR_ROUTE = {"nat": "-m", "dr": "-g"}
 
 
@@ -87,8 +86,9 @@ def test_udp_alternates_by_client_port_and_stays(up: LabUnderTest) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transfer", [download, upload])
-def test_100_megabytes_arrive_as_they_were_sent(up: LabUnderTest, transfer: object, expected_digest: str) -> None:
-    assert callable(transfer)
+def test_100_megabytes_arrive_as_they_were_sent(
+    up: LabUnderTest, transfer: Callable[[socket.socket, int], str], expected_digest: str
+) -> None:
     with connect(up) as connection:
         assert transfer(connection, MEGABYTES_100) == expected_digest
 
@@ -130,9 +130,7 @@ def test_without_weights_nothing_new_gets_in(up: LabUnderTest) -> None:
     for rip in up.rips:
         ipvsadm(up, f"-e {service} -r {rip}:80 {flag(up)} -w 0")
     before = drops(up, "no_server")
-    with pytest.raises(OSError, match="timed out|refused|unreachable"):  # noqa: PT012 - the socket is made in it
-        up_socket = up.exec("client", "curl", "-sS", "-m", "1", f"http://{up.vip}/")
-        raise OSError(up_socket.stderr)
+    assert up.exec("client", "curl", "-sS", "-m", "1", f"http://{up.vip}/").returncode == 28, "no answer in time"
     assert drops(up, "no_server") > before
     for rip in up.rips:
         ipvsadm(up, f"-e {service} -r {rip}:80 {flag(up)} -w 1")
@@ -157,37 +155,51 @@ def test_a_deleted_servers_connection_is_dropped_by_name_and_revived(up: LabUnde
         assert ask(held) == mine
 
 
+class Visitors:
+    """A transfer after the other over one connection, and new connections all the time, in two threads."""
+
+    def __init__(self, lab: LabUnderTest) -> None:
+        self.digests: list[str] = []
+        self.lost: list[str] = []
+        self.served: Counter[str] = Counter()
+        self._lab = lab
+        self._gone = threading.Event()
+        self._threads = [threading.Thread(target=self._visit, args=(work,)) for work in (self._transfer, self._arrive)]
+
+    def __enter__(self) -> Visitors:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gone.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _visit(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (OSError, AssertionError) as error:
+            self.lost.append(f"{work.__name__}: {error!r}")
+
+    def _transfer(self) -> None:
+        with connect(self._lab) as connection:
+            while not self._gone.is_set():
+                self.digests.append(download(connection, MEGABYTES_10))
+
+    def _arrive(self) -> None:
+        while not self._gone.is_set():
+            self.served[fetch(self._lab)] += 1
+
+
 @pytest.mark.slow
-def test_no_connection_is_lost_in_20_upgrades(up: LabUnderTest, expected_digest: str) -> None:
-    done = threading.Event()
-    digests: list[str] = []
-    lost: list[str] = []
-    served: Counter[str] = Counter()
-
-    def transfer() -> None:
-        with connect(up) as connection:
-            while not done.is_set():
-                digests.append(download(connection, MEGABYTES_100 // 10))
-
-    def arrive() -> None:
-        while not done.is_set():
-            try:
-                served[fetch(up)] += 1
-            except OSError as error:
-                lost.append(repr(error))
-
-    threads = [threading.Thread(target=work) for work in (transfer, arrive)]
-    for thread in threads:
-        thread.start()
-    for _ in range(20):
-        upgraded = up.pylvs("upgrade")
-        assert (upgraded.returncode, upgraded.stderr) == (0, "")
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert lost == []
-    assert digests
-    assert set(digests) == {digest(MEGABYTES_100 // 10)}
-    assert set(served) == set(up.rips)
-    assert abs(served[up.rips[0]] - served[up.rips[1]]) <= 2
+def test_no_connection_is_lost_in_20_upgrades(up: LabUnderTest) -> None:
+    with Visitors(up) as visitors:
+        for _ in range(20):
+            upgraded = up.pylvs("upgrade")
+            assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    assert visitors.lost == []
+    assert set(visitors.digests) == {digest(MEGABYTES_10)}
+    assert set(visitors.served) == set(up.rips)
+    assert abs(visitors.served[up.rips[0]] - visitors.served[up.rips[1]]) <= 2
     assert processes(up) == []

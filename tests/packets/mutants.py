@@ -1,4 +1,4 @@
-"""Does anything fail when one token of the data plane is wrong? Prints the mutants that survive; no part of script/test.
+"""Does a test fail when one token of the data plane is wrong? Prints the mutants that survive; no part of script/test.
 
     python -m tests.packets.mutants [--sample N] [--seed N] [FILE ...]
 
@@ -23,15 +23,8 @@ from tools.bpf import CompileError, compile_object
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = (
-    "connection.h",
-    "decide.h",
-    "forward.h",
-    "forward_tc.h",
-    "forward_xdp.h",
-    "parse.h",
-    "schedule.h",
-    "state.h",
-    "sweep.h",
+    *("connection.h", "decide.h", "forward.h", "forward_tc.h", "forward_xdp.h"),
+    *("parse.h", "schedule.h", "state.h", "sweep.h"),
 )
 SWAPS = (
     (r" == ", " != "),
@@ -129,14 +122,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pylvs-mutants-") as scratch:
         tree = Path(scratch)
         copy(tree)
+        if run(tree) != "nothing":
+            raise SystemExit("the tests fail without any mutant")
         for number, mutant in enumerate(chosen, 1):
             noticed = verdict(mutant, tree)
             survived += noticed == "nothing"
             if noticed in {"nothing", "time"}:
-                print(
-                    f"{mutant.file}:{mutant.line}: {mutant.before}\n    {mutant.after.strip()}\n    noticed by {noticed}",
-                    flush=True,
-                )
+                print(f"{mutant.file}:{mutant.line}: {mutant.before}\n    {mutant.after.strip()}: {noticed} noticed")
+                sys.stdout.flush()
             print(f"\r{number} of {len(chosen)}, {survived} survived", end="", file=sys.stderr, flush=True)
     print(f"{survived} of {len(chosen)} mutants survived")
     return bool(survived)

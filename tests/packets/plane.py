@@ -98,7 +98,7 @@ class Plane:
         self.table.connections.memory[:] = bytes(len(self.table.connections.memory))
         for number in range(settings.servers_used):
             servers[number].load = 0
-            servers[number].next_hop = abi.NextHop()
+        self.forgets_the_way()
         settings.now = START
         self.director.zero()
 
@@ -188,6 +188,11 @@ class Plane:
             assert len(fresh) == 1, f"{hook} counted {fresh} for one drop"
             verdict = fresh[0]
         return Outcome(verdict, run.data, hook, run.retval)
+
+    def forgets_the_way(self) -> None:
+        """No server's next hop is known."""
+        for number in range(self.settings.servers_used):
+            self.table.servers[number].next_hop = abi.NextHop()
 
     def knows_the_way(self) -> None:
         """Every server's next hop is known to XDP for a second from now, as after a packet of it went through tc."""

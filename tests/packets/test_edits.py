@@ -6,11 +6,10 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from pylvs.director.ebpf import abi
 from pylvs.model import Counters, ForwardingMethod, VirtualService
 from tests.packets.plane import PASS, SENT, Plane, service
 from tests.packets.slots import Slots
-from tests.packets.wire import CIP, CIP2, RIP1, RIP2, VIP, tcp, word
+from tests.packets.wire import CIP, RIP1, RIP2, VIP, tcp, word
 
 pytestmark = pytest.mark.root
 
@@ -225,31 +224,4 @@ def test_a_nat_server_that_is_a_client_of_the_service(plane: Plane) -> None:
     plane.serve(WEB, f"{RIP1}:80", f"{RIP2}:80")
     assert plane.tc(tcp(word(RIP1), 5000, word(VIP), 80)).verdict == SENT
     assert [one.client.address for one in plane.connections()] == [IPv4Address(RIP1)]
-    Slots(plane).check()
-
-
-# -- what XDP knows of the way to a server
-
-
-def test_xdp_learns_the_way_from_tc_for_a_second(plane: Plane) -> None:
-    plane.serve(WEB, f"{RIP1}:80", method=DR)
-    frame = tcp(word(CIP), 5000, word(VIP), 80)
-    assert plane.run("xdp", frame).hook == "tc"
-    learnt = bytes(plane.table.servers[0].next_hop)
-    assert plane.run("xdp", frame).hook == "xdp"
-    plane.knows_the_way()
-    assert bytes(plane.table.servers[0].next_hop) == learnt
-    plane.advance(abi.TICKS_A_SECOND)
-    assert plane.run("xdp", frame).hook == "tc"
-    plane.advance(abi.TICKS_A_SECOND - 1)
-    assert plane.run("xdp", frame).hook == "xdp"
-    assert plane.snapshot(WEB).counters == Counters(1, 4, 0, 160, 0), "what goes up to tc is counted once"
-
-
-def test_a_flow_may_change_hooks(plane: Plane) -> None:
-    plane.serve(WEB, f"{RIP1}:80")
-    for hook in ("xdp", "tc", "xdp", "tc"):
-        assert plane.run(hook, tcp(word(CIP2), 5000, word(VIP), 80)).verdict == SENT
-        plane.knows_the_way()
-    assert len(plane.connections()) == 1
     Slots(plane).check()

@@ -320,15 +320,16 @@ def test_every_drop_has_a_row() -> None:
     assert {row.verdict for row in DROPS.values()} | ELSEWHERE.keys() == names
 
 
-@pytest.mark.parametrize("hook", ["tc", "xdp"])
+@pytest.mark.parametrize("hook", ["tc", "tc that asks for the way", "xdp"])
 @pytest.mark.parametrize("name", [*REQUESTS, *REPLIES, *PASSES, *DROPS])
 def test_row(name: str, hook: str, director: Plane) -> None:
     row = (REQUESTS | REPLIES | PASSES | DROPS)[name]
+    hook, _, asks = hook.partition(" ")
     for frame in row.before:
         sent = director.run(hook, bytes(frame))
         assert sent.verdict == SENT
     before = totals(director)
-    director.knows_the_way()
+    (director.forgets_the_way if asks else director.knows_the_way)()
     raw = bytes(row.frame)
     outcome = director.run(hook, raw, row.interface)
     assert outcome.verdict == row.verdict

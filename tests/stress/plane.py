@@ -106,7 +106,7 @@ def _on_the_wire(endpoint: Endpoint) -> tuple[int, int]:
 
 def _load_over(table: Table, compiled: Path) -> dict[str, int]:
     settings = table.settings
-    opened = libbpf.Object(compiled)
+    opened = libbpf.Object(str(compiled))
     try:
         opened.set_constants(".rodata.table", load._constants(tuple(settings.seed), settings.buckets))
         for name in PINNED_MAPS:

@@ -37,7 +37,13 @@ class Director:
     """A live data plane with one service. `flows` connections fill `slots_of(method)` slots each."""
 
     def __init__(
-        self, interface: Interface, name: str, method: ForwardingMethod, slots: int, scheduler: str = "rr", servers: int = 2
+        self,
+        interface: Interface,
+        name: str,
+        method: ForwardingMethod,
+        slots: int,
+        scheduler: str = "rr",
+        servers: int = 2,
     ) -> None:
         self.interface = interface
         self._servers = servers
@@ -106,7 +112,9 @@ class Director:
         sent, forwarded = sum(driver.packets for driver in self.drivers), totals[1] + totals[2]
         if forwarded != sent:
             drops = ", ".join(f"{count} {reason}" for reason, count in self.table.drops().items() if count)
-            raise DataPlaneError(f"only {forwarded} of the benchmark's {sent} packets were forwarded ({drops or 'passed'})")
+            raise DataPlaneError(
+                f"only {forwarded} of the benchmark's {sent} packets were forwarded ({drops or 'passed'})"
+            )
 
     def close(self) -> None:
         """Give its memory back."""
@@ -140,6 +148,10 @@ class Yardstick:
         libbpf.update(opened.map_fd("known_services"), key, word(0))
         way = _wire(place.server_mac(0)) + self.interface.mac + struct.pack("<I", self.interface.index)
         libbpf.update(opened.map_fd("ways"), word(0), way)
+
+    def program(self, name: str) -> int:
+        """The descriptor of one of its programs."""
+        return self._programs[name]
 
     def driver(self, load: Load, hook: Hook, program: str, draws: bytes = b"") -> Driver:
         """Packets for one of its programs."""

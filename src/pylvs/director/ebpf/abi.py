@@ -364,13 +364,13 @@ class Interface(Structure):
     index: int
     mac: Array[c_uint8]
     xdp_sending: int
-    pad: int
+    made_clsact: int
 
     _fields_ = (
         ("index", c_uint32),
         ("mac", c_uint8 * 6),
         ("xdp_sending", c_uint8),
-        ("pad", c_uint8),
+        ("made_clsact", c_uint8),
     )
 
 

@@ -121,10 +121,11 @@ def _wants_xdp(interface: Interface, hook: str) -> bool:
 def attach(table: Table, interfaces: Iterable[Interface], hook: str = "auto") -> None:
     """Attach to each of them; `hook` is one of HOOKS. With `auto` an interface that can't do XDP has tc alone."""
     for interface in interfaces:
-        libbpf.create_ingress(interface.index)
+        made_clsact = libbpf.create_ingress(interface.index) or _entry(table, interface.index).made_clsact
         libbpf.attach_tc(interface.index, table.fd("director_tc"), handle=TC_HANDLE, priority=TC_PRIORITY)
         xdp = _wants_xdp(interface, hook) and _attach_xdp(table, interface, required=hook == "xdp")
-        _tell(table, interface, _sending(interface) if xdp else abi.XdpSending.NOT)
+        sending = _sending(interface) if xdp else abi.XdpSending.NOT
+        _tell(table, interface, sending, made_clsact=bool(made_clsact))
 
 
 def _attach_xdp(table: Table, interface: Interface, *, required: bool) -> bool:
@@ -150,8 +151,15 @@ def _sending(interface: Interface) -> abi.XdpSending:
     return abi.XdpSending.BY_REDIRECT if _driver(interface.name) == "veth" else abi.XdpSending.DIRECT
 
 
-def _tell(table: Table, interface: Interface, sending: abi.XdpSending) -> None:
-    entry = abi.Interface(index=interface.index, xdp_sending=sending)
+def _entry(table: Table, index: int) -> abi.Interface:
+    """What the map holds of an interface; zeros where it holds nothing, or another one."""
+    raw = libbpf.lookup(table.fd("interfaces"), word(index % abi.INTERFACES), ctypes.sizeof(abi.Interface))
+    entry = abi.Interface.from_buffer_copy(raw) if raw else abi.Interface()
+    return entry if entry.index == index else abi.Interface()
+
+
+def _tell(table: Table, interface: Interface, sending: abi.XdpSending, *, made_clsact: bool) -> None:
+    entry = abi.Interface(index=interface.index, xdp_sending=sending, made_clsact=made_clsact)
     entry.mac[:] = list(interface.mac)
     libbpf.update(table.fd("interfaces"), word(interface.index % abi.INTERFACES), bytes(entry))
 
@@ -181,14 +189,14 @@ def attachments(table: Table) -> list[Attachment]:
 
 
 def detach(table: Table, attached: Sequence[Attachment]) -> None:
-    """Take the data plane off interfaces. A clsact qdisc that nothing else uses goes with it."""
+    """Take the data plane off interfaces. A clsact qdisc that came with it goes with it, unless others use it by now."""
     for attachment in attached:
         index = attachment.interface.index
         if attachment.xdp:
             libbpf.detach_xdp(index)
         if attachment.tc:
             libbpf.detach_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
-            if not _has_filters(index):
+            if _entry(table, index).made_clsact and not _has_filters(index):
                 libbpf.destroy_ingress(index)
         libbpf.update(table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index)))
 
@@ -217,16 +225,13 @@ def take_over_xdp(table: Table, interface: Interface, number: int) -> None:
         libbpf.attach_xdp(interface.index, table.fd("director_xdp"), instead_of=old)
     finally:
         os.close(old)
-    _tell(table, interface, _sending(interface))
+    _tell(table, interface, _sending(interface), made_clsact=bool(_entry(table, interface.index).made_clsact))
 
 
 def attach_missing(table: Table, hook: str = "auto") -> None:
     """Attach to the interfaces that came since the last time. Cheap when there are none."""
     for index, name in socket.if_nameindex():
-        raw = libbpf.lookup(table.fd("interfaces"), word(index % abi.INTERFACES), 12)
-        if raw and int.from_bytes(raw[:4], "little") == index:
-            continue
-        if _is_up(name):
+        if not _entry(table, index).index and _is_up(name):
             attach(table, [one for one in candidates() if one.index == index], hook)
 
 

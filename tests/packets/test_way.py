@@ -1,0 +1,132 @@
+"""How each hook finds the way out, what it remembers of it, and what it leaves to the other."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pylvs.director.ebpf import abi, libbpf
+from pylvs.model import Counters, ForwardingMethod
+from tests.packets.frames import request
+from tests.packets.plane import SENT, Outcome, Plane, next_hop
+from tests.packets.slots import Slots
+from tests.packets.wire import CIP, CIP2, NARROW, NARROW_MTU, NOWHERE, RIP1, RIP3, VIP, from_client, tcp, word
+
+pytestmark = pytest.mark.root
+
+WEB = f"tcp {VIP}:80"
+DR = ForwardingMethod.DR
+SYN = tcp(word(CIP), 5000, word(VIP), 80)
+TC_REDIRECT, XDP_REDIRECT = 7, 4
+GSO_SEGMENTS, GSO_SIZE = 164, 176
+"""Where `struct __sk_buff` has them."""
+
+
+def hop(plane: Plane) -> Any:
+    return plane.table.servers[0].next_hop
+
+
+def as_gso(plane: Plane, frame: bytes, size: int) -> Outcome:
+    """tc with a frame that is to be cut into segments with so much payload."""
+    context = bytearray(192)
+    struct.pack_into("2I", context, 36, plane.indexes["eth0"], plane.indexes["eth0"])
+    struct.pack_into("I", context, GSO_SEGMENTS, -(-len(frame) // size))
+    struct.pack_into("I", context, GSO_SIZE, size)
+    run = libbpf.test_run(plane.table.fd("director_tc"), frame, context=bytes(context))
+    return Outcome(SENT if run.retval == TC_REDIRECT else "", run.data, "tc", run.retval)
+
+
+def test_xdp_learns_the_way_from_tc_for_a_second(plane: Plane) -> None:
+    plane.serve(WEB, f"{RIP1}:80", method=DR)
+    assert plane.run("xdp", SYN).hook == "tc"
+    assert bytes(hop(plane)) == bytes(next_hop(plane, RIP1))
+    assert plane.run("xdp", SYN).hook == "xdp"
+    plane.advance(abi.TICKS_A_SECOND)
+    assert plane.run("xdp", SYN).hook == "tc"
+    plane.advance(abi.TICKS_A_SECOND - 1)
+    assert plane.run("xdp", SYN).hook == "xdp"
+    assert plane.snapshot(WEB).counters == Counters(1, 4, 0, 160, 0), "what goes up to tc is counted once"
+
+
+def test_a_veth_is_left_by_redirect(plane: Plane) -> None:
+    """What XDP_TX sends there waits for the peer's next packet."""
+    plane.serve(WEB, f"{RIP1}:80", method=DR)
+    plane.knows_the_way()
+    assert plane.xdp(SYN).code == XDP_REDIRECT
+
+
+def test_a_flow_may_change_hooks(plane: Plane) -> None:
+    plane.serve(WEB, f"{RIP1}:80")
+    for hook in ("xdp", "tc", "xdp", "tc"):
+        assert plane.run(hook, tcp(word(CIP2), 5000, word(VIP), 80)).verdict == SENT
+        plane.knows_the_way()
+    assert len(plane.connections()) == 1
+    Slots(plane).check()
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_an_unknown_neighbour_is_the_kernels_to_find(hook: str, plane: Plane) -> None:
+    plane.serve(WEB, "192.168.0.77:80")
+    for _ in range(2):
+        outcome = plane.run(hook, SYN)
+        assert (outcome.verdict, outcome.hook) == (SENT, "tc")
+    assert hop(plane).good_until == 0
+
+
+def test_a_server_behind_a_gateway(plane: Plane) -> None:
+    plane.serve(WEB, "203.0.113.9:80")
+    with route(f"203.0.113.0/24 via {RIP3}"):
+        assert plane.run("xdp", SYN).verdict == SENT
+        assert bytes(hop(plane)) == bytes(next_hop(plane, RIP3))
+        outcome = plane.run("xdp", SYN)
+        assert (outcome.verdict, outcome.hook) == (SENT, "xdp")
+        assert outcome.frame[30:34] == word("203.0.113.9")
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_no_route_to_the_server(hook: str, plane: Plane) -> None:
+    plane.serve(WEB, f"{NOWHERE}:80")
+    assert plane.run(hook, SYN).verdict == "no_route"
+    assert plane.snapshot(WEB).counters.in_packets == 0
+
+
+def test_where_the_kernel_does_not_forward(plane: Plane) -> None:
+    """A DR director needs no ip_forward: the server's interface was noted when it was added."""
+    switch = Path("/proc/sys/net/ipv4/ip_forward")
+    switch.write_text("0")
+    try:
+        plane.serve(WEB, f"{RIP1}:80", method=DR)
+        for _ in range(2):
+            outcome = plane.run("xdp", SYN)
+            assert (outcome.verdict, outcome.hook) == (SENT, "tc")
+    finally:
+        switch.write_text("1")
+
+
+def test_what_is_to_be_segmented_is_not_too_big(plane: Plane) -> None:
+    """The first packet tells the MTU of the way, though it is larger itself; the known way lets others pass too."""
+    plane.serve(WEB, f"{NARROW}:80")
+    assert plane.tc(SYN).verdict == SENT
+    hop(plane).good_until = plane.settings.now
+    large = bytes(from_client(request(flags="A", sport=5000, size=1400)))
+    assert as_gso(plane, large, NARROW_MTU - 40).code == TC_REDIRECT
+    assert hop(plane).mtu == NARROW_MTU
+    assert as_gso(plane, large, NARROW_MTU - 40).code == TC_REDIRECT
+    assert plane.tc(large).verdict == "too_big"
+    hop(plane).good_until = plane.settings.now
+    assert plane.tc(large).verdict == "too_big"
+
+
+@contextmanager
+def route(text: str) -> Iterator[None]:
+    subprocess.run(["ip", "route", "add", *text.split()], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "route", "del", *text.split()], check=True)
