@@ -118,18 +118,34 @@ static __always_inline struct connection *find_in(struct bucket *bucket, const s
 	return NULL;
 }
 
-static __noinline struct connection *find_away(const struct tuple *tuple, const struct place *place)
+static __always_inline struct connection *slot_at(__u32 index)
+{
+	__u32 bucket_index = index / SLOTS;
+	struct bucket *bucket = bpf_map_lookup_elem(&connections, &bucket_index);
+	if (!bucket)
+		return NULL;
+	only_from_here_on(index); /* the verifier wants no arithmetic on a pointer that may be null */
+	return &bucket->slot[index % SLOTS];
+}
+
+/*
+ * The functions that are not static are verified once, by themselves, and not along every path that leads to them; so they
+ * take no pointer that isn't checked, and return numbers.
+ */
+
+/* The index + 1 of a tuple's slot outside of its home bucket, 0 where there is none. */
+__noinline int find_away(const struct tuple *tuple, const struct place *place)
 {
 	if (!tuple || !place)
-		return NULL;
+		return 0;
 	for (__u32 probe = 1; probe < PROBES; probe++) {
 		__u32 index = bucket_at(place, probe);
 		struct bucket *bucket = bpf_map_lookup_elem(&connections, &index);
 		struct connection *connection = bucket ? find_in(bucket, tuple, place) : NULL;
 		if (connection)
-			return connection;
+			return index * SLOTS + (connection - bucket->slot) + 1;
 	}
-	return NULL;
+	return 0;
 }
 
 static __always_inline struct connection *find(const struct tuple *tuple, const struct place *place)
@@ -140,17 +156,10 @@ static __always_inline struct connection *find(const struct tuple *tuple, const 
 	struct connection *connection = find_in(home, tuple, place);
 	if (likely(connection))
 		return connection;
-	return unlikely(READ_ONCE(home->slot[0].overflow)) ? find_away(tuple, place) : NULL;
-}
-
-static __always_inline struct connection *slot_at(__u32 index)
-{
-	__u32 bucket_index = index / SLOTS;
-	struct bucket *bucket = bpf_map_lookup_elem(&connections, &bucket_index);
-	if (!bucket)
+	if (likely(!READ_ONCE(home->slot[0].overflow)))
 		return NULL;
-	only_from_here_on(index); /* the verifier wants no arithmetic on a pointer that may be null */
-	return &bucket->slot[index % SLOTS];
+	__u32 found = find_away(tuple, place);
+	return found ? slot_at(found - 1) : NULL;
 }
 
 static __always_inline struct connection *peer_of(const struct connection *connection)
@@ -219,7 +228,7 @@ static __always_inline struct creation_lock *creation_lock_of(const struct place
  * The home bucket is full, or what belongs there is elsewhere. The lock is held for the whole walk, so nothing may be called
  * meanwhile: the buckets are looked up first.
  */
-static __noinline int insert_away(const struct tuple *tuple, const struct entry *entry, const struct place *place,
+__noinline int insert_away(const struct tuple *tuple, const struct entry *entry, const struct place *place,
 				  __u32 *index)
 {
 	struct bucket *buckets[PROBES];
@@ -256,12 +265,13 @@ static __noinline int insert_away(const struct tuple *tuple, const struct entry 
 	return result;
 }
 
-static __noinline int insert_home(const struct tuple *tuple, const struct entry *entry, const struct place *place,
+__noinline int insert_home(const struct tuple *tuple, const struct entry *entry, const struct place *place,
 				  __u32 *index)
 {
 	if (!tuple || !entry || !place || !index)
 		return FULL;
-	struct bucket *home = bpf_map_lookup_elem(&connections, &place->bucket);
+	__u32 number = place->bucket; /* Linux 6.1 takes no key from memory that was handed in */
+	struct bucket *home = bpf_map_lookup_elem(&connections, &number);
 	struct creation_lock *lock = creation_lock_of(place);
 	if (!home || !lock)
 		return FULL;
@@ -309,7 +319,7 @@ static __always_inline void free_slot(struct connection *connection, __u64 contr
 
 static __always_inline bool is_active(__u32 state)
 {
-	return state < STATES && active_state[state];
+	return active_state[state % STATE_SLOTS];
 }
 
 static __always_inline void add_load(__u32 server_index, __u64 change)
@@ -336,13 +346,17 @@ static __always_inline void kill_peer(struct connection *peer, __u32 owner_index
 	}
 }
 
-/* End a live connection, given its owner's slot and the control word seen there. False if it has changed since. */
+/*
+ * End a live connection, given its owner's slot and the control word seen there. False if it has changed since. What else is in
+ * the slot is read before the swap: that it succeeds proves that all of it belonged together.
+ */
 static __always_inline bool end_connection(struct connection *owner, __u32 owner_index, __u64 control)
 {
+	__u32 server = READ_ONCE(owner->server);
+	struct connection *peer = peer_of(owner);
 	if (!swap_control(owner, control, with_phase(control & ~EXPIRING, PHASE_DEAD)))
 		return false;
-	add_load(owner->server, -load_of(state_of(control)));
-	struct connection *peer = peer_of(owner);
+	add_load(server, -load_of(state_of(control)));
 	if (peer)
 		kill_peer(peer, owner_index);
 	return true;
@@ -367,9 +381,7 @@ static __always_inline __u32 deadline_after(__u32 state)
 {
 	__u32 zero = 0;
 	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
-	if (!setting || state >= STATES)
-		return 0;
-	return READ_ONCE(setting->now) + READ_ONCE(setting->timeout[state]);
+	return setting ? READ_ONCE(setting->now) + READ_ONCE(setting->timeout[state % STATE_SLOTS]) : 0;
 }
 
 static __always_inline __u32 now_in_ticks(void)
@@ -385,10 +397,11 @@ static __always_inline bool due(__u32 deadline, __u32 when)
 }
 
 /* The slow part of a hit: the state changes, or the sweep was about to end the connection. False if it ended first. */
-static __noinline bool change_state(struct connection *owner, enum direction direction, __u32 tcp_flags)
+__noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp_flags)
 {
 	if (!owner)
 		return false;
+	direction %= DIRECTION_SLOTS; /* so that the verifier knows, whatever is handed in */
 	for (int i = 0; i < 8; i++) {
 		__u64 control = READ_ONCE(owner->control);
 		if (phase_of(control) != PHASE_LIVE)
@@ -396,13 +409,14 @@ static __noinline bool change_state(struct connection *owner, enum direction dir
 		__u32 before = state_of(control);
 		__u32 after =
 			state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), (__u8)tcp_flags);
+		__u32 server = READ_ONCE(owner->server);
+		struct connection *peer = peer_of(owner);
 		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
 			continue;
 		if (is_active(before) != is_active(after))
-			add_load(owner->server, load_of(after) - load_of(before));
+			add_load(server, load_of(after) - load_of(before));
 		__u32 deadline = deadline_after(after);
 		WRITE_ONCE(owner->deadline, deadline);
-		struct connection *peer = peer_of(owner);
 		if (peer)
 			publish_state(owner, peer, deadline);
 		return true;
@@ -427,8 +441,14 @@ static __always_inline bool refresh(struct connection *connection, __u64 control
 		struct connection *owner = peer_of(connection);
 		return owner && change_state(owner, direction, tcp_flags);
 	}
+	__u32 before = READ_ONCE(connection->deadline);
 	__u32 deadline = deadline_after(state);
-	if (READ_ONCE(connection->deadline) != deadline)
+	if (before != deadline)
 		WRITE_ONCE(connection->deadline, deadline);
+	if (unlikely(!due(before, deadline))) { /* timeouts were made shorter: it holds for the silent side, too */
+		struct connection *peer = peer_of(connection);
+		if (peer)
+			WRITE_ONCE(peer->deadline, deadline);
+	}
 	return true;
 }

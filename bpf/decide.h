@@ -204,16 +204,17 @@ static __always_inline void count_packet(struct statistics *statistics, enum ver
 }
 
 /* The packet is going to be forwarded: the connection's state, its end, and the counters follow it. */
-static __always_inline bool account(const struct packet *packet, const struct decision *decision, enum verdict verdict,
-				    __u32 length)
+static __always_inline bool account(const struct packet *packet, const struct decision *decision, enum verdict verdict)
 {
 	enum direction direction = verdict == VERDICT_REPLY ? OUTPUT : decision->rewrite ? INPUT : INPUT_ONLY;
 	if (!refresh(decision->connection, decision->control, direction, packet->tcp_flags))
 		return false;
 	if (decision->server->phase != SERVER_AVAILABLE)
 		return true;
-	count_packet(bpf_map_lookup_elem(&server_statistics, &decision->server_index), verdict, length);
-	count_packet(bpf_map_lookup_elem(&service_statistics, &decision->server->service), verdict, length);
+	count_packet(bpf_map_lookup_elem(&server_statistics, &decision->server_index), verdict,
+		     packet->length);
+	count_packet(bpf_map_lookup_elem(&service_statistics, &decision->server->service), verdict,
+		     packet->length);
 	return true;
 }
 

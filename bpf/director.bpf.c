@@ -22,9 +22,9 @@ int director_xdp(struct xdp_md *ctx)
 {
 	struct packet packet = {};
 	struct decision decision = {};
-	if (!parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, &packet))
+	if (!parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->data_end - ctx->data, &packet))
 		return XDP_PASS;
-	if (!for_this_host(ctx, packet.eth))
+	if (packet.options || !for_this_host(ctx, packet.eth))
 		return XDP_PASS;
 	enum verdict verdict = decide(&packet, &decision);
 	switch (verdict) {
@@ -58,7 +58,9 @@ int director_tc(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	if (!parse((void *)(long)skb->data, (void *)(long)skb->data_end, &packet))
+	if (!parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet))
+		return TC_ACT_OK;
+	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
 	enum verdict verdict = decide(&packet, &decision);
 	switch (verdict) {

@@ -57,6 +57,10 @@ enum connection_state {
 	STATES,
 };
 
+/* Tables by state are a power of two wide, so that a masked index is surely inside, also for the verifier of Linux 6.1. */
+enum { STATE_SLOTS = 16 };
+_Static_assert(STATES <= STATE_SLOTS, "every state has its place");
+
 enum forwarding_method {
 	METHOD_NAT,
 	METHOD_DR,
@@ -201,7 +205,7 @@ struct settings {
 	__u32 buckets;
 	__u32 sweeps; /* full sweeps so far */
 	__u64 seed[6];
-	__u32 timeout[STATES]; /* in ticks, by state */
+	__u32 timeout[STATE_SLOTS]; /* in ticks, by state */
 	__u32 clock_stopped;   /* for tests: `now` is not to move by itself */
 	__u32 services_used;   /* Python looks no further than here */
 	__u32 servers_used;

@@ -4,6 +4,37 @@
 
 #include "forward.h"
 
+enum {
+	MAX_OPTIONS = 40,
+	OPTION_END = 0,
+	OPTION_NOTHING = 1,
+	OPTION_LOOSE_ROUTE = 131,
+	OPTION_STRICT_ROUTE = 137,
+};
+
+/* Must a packet go by a way of its own choice? The host's stack knows whether that is allowed, so it gets such packets. */
+__noinline int is_source_routed(struct __sk_buff *skb, __u32 length)
+{
+	for (__u32 i = 0, next = 0; i < MAX_OPTIONS && i < length; i++) {
+		struct {
+			__u8 kind;
+			__u8 length; /* there is always a byte behind a kind: the transport header comes after the options */
+		} option;
+		if (i < next)
+			continue;
+		if (bpf_skb_load_bytes(skb, sizeof(struct ethhdr) + sizeof(struct iphdr) + i, &option, sizeof(option)))
+			return true;
+		if (option.kind == OPTION_LOOSE_ROUTE || option.kind == OPTION_STRICT_ROUTE)
+			return true;
+		if (option.kind == OPTION_END)
+			return false;
+		next = option.kind == OPTION_NOTHING ? i + 1 : i + option.length;
+		if (next == i)
+			return true; /* an option without a length goes on for ever */
+	}
+	return false;
+}
+
 struct exit {
 	__u32 interface;
 	__be32 gateway;
@@ -77,8 +108,7 @@ static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct pa
 	enum drop_reason reason = find_exit(skb, packet, decision, verdict, &exit);
 	if (reason != DROP_REASONS)
 		return reason;
-	__u32 length = skb->len - sizeof(struct ethhdr);
-	if (!account(packet, decision, verdict, length))
+	if (!account(packet, decision, verdict))
 		return DROP_ENDED;
 	decrement_ttl(packet->ip);
 	if (decision->rewrite && !rewrite_tc(skb, packet, rewriting_of(decision, verdict), verdict))

@@ -101,7 +101,7 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet
 	struct interface *out = interface_at(way.interface);
 	if (!out || out->xdp_sending == XDP_SENDING_NOT)
 		return XDP_PASS;
-	if (!account(packet, decision, verdict, packet->length))
+	if (!account(packet, decision, verdict))
 		return XDP_PASS;
 	if (decision->rewrite)
 		rewrite_xdp(packet, rewriting_of(decision, verdict), verdict);

@@ -192,6 +192,7 @@ static long (*bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 fr
 				   __u64 flags) __unused = (void *)10;
 static long (*bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
 				   __u64 flags) __unused = (void *)11;
+static long (*bpf_skb_load_bytes)(const struct __sk_buff *skb, __u32 offset, void *to, __u32 length) __unused = (void *)26;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) __unused = (void *)23;
 static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) __unused = (void *)39;
 static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int size, __u32 flags) __unused = (void *)69;

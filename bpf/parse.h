@@ -13,6 +13,7 @@ struct packet {
 	__be16 *ports;
 	__u32 length;	   /* of layer 3 */
 	__u32 l4_offset;   /* from the start of the frame */
+	__u8 options;	   /* how many bytes of them the IP header has */
 	__u8 tcp_flags;
 	bool fragment;
 };
@@ -46,8 +47,11 @@ static __always_inline bool ports_follow(const struct iphdr *ip)
 	       (ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP);
 }
 
-/* True when the frame holds a whole IPv4 header and a whole TCP or UDP header. Whatever else it may be is not for us. */
-static __always_inline bool parse(void *data, void *data_end, struct packet *packet)
+/*
+ * True when the frame holds a whole IPv4 packet with a whole TCP or UDP header. Whatever else it may be is not for us.
+ * `size` is the whole frame's, of which not all need lie before data_end.
+ */
+static __always_inline bool parse(void *data, void *data_end, __u32 size, struct packet *packet)
 {
 	struct cursor cursor = {data, data_end};
 	packet->eth = take(&cursor, struct ethhdr);
@@ -61,9 +65,10 @@ static __always_inline bool parse(void *data, void *data_end, struct packet *pac
 	if (!take_bytes(&cursor, header))
 		return false;
 	packet->length = bpf_ntohs(ip->tot_len);
+	packet->options = header - sizeof(struct iphdr);
 	packet->l4_offset = sizeof(struct ethhdr) + header;
 	packet->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
-	if (packet->length < header)
+	if (packet->length < header || packet->length + sizeof(struct ethhdr) > size)
 		return false;
 	__u32 payload = packet->length - header;
 

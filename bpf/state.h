@@ -8,8 +8,9 @@ enum direction {
 	INPUT,	    /* client to server, when the answers come through us too */
 	OUTPUT,	    /* server to client */
 	INPUT_ONLY, /* client to server, when the answers go another way */
-	DIRECTIONS,
+	DIRECTION_SLOTS = 4,
 };
+
 
 enum tcp_event { EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NOTHING, EVENTS };
 
@@ -28,7 +29,7 @@ enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_ACK = 0x10 };
 #define SA STATE_SYNACK
 
 /* clang-format off */
-static const __u8 next_state[DIRECTIONS][EVENTS][STATES] = {
+static const __u8 next_state[DIRECTION_SLOTS][EVENTS][STATE_SLOTS] = {
 	[INPUT] = {		/* NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA */
 		[EVENT_SYN] =	  {SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR},
 		[EVENT_FIN] =	  {CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW},
@@ -53,7 +54,7 @@ static const __u8 next_state[DIRECTIONS][EVENTS][STATES] = {
 };
 
 /* What a listing counts as ActiveConn; all others, and all of UDP, are InActConn. */
-static const __u8 active_state[STATES] = {[ES] = 1, [SS] = 1, [SR] = 1, [SA] = 1};
+static const __u8 active_state[STATE_SLOTS] = {[ES] = 1, [SS] = 1, [SR] = 1, [SA] = 1};
 /* clang-format on */
 
 #undef NO
@@ -81,7 +82,7 @@ static __always_inline enum tcp_event tcp_event(__u8 flags)
 
 static __always_inline __u32 state_after(__u32 state, enum direction direction, __u8 protocol, __u8 tcp_flags)
 {
-	if (protocol != IPPROTO_TCP || state >= STATES)
+	if (protocol != IPPROTO_TCP)
 		return STATE_UDP;
-	return next_state[direction][tcp_event(tcp_flags)][state];
+	return next_state[direction][tcp_event(tcp_flags)][state % STATE_SLOTS];
 }

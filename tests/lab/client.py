@@ -27,7 +27,9 @@ class Row(NamedTuple):
 def connect(lab: LabUnderTest, port: int = 80, source_port: int = 0) -> socket.socket:
     """A connection to the VIP."""
     with namespace.inside(lab.namespace("client")):
-        return socket.create_connection((lab.vip, port), SECONDS, ("", source_port))
+        connection = socket.create_connection((lab.vip, port), SECONDS, ("", source_port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def _request(connection: socket.socket, head: str, body: Iterable[bytes]) -> tuple[bytes, int]:

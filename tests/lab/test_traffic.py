@@ -1,4 +1,4 @@
-"""Real traffic through both forwarding methods on both hooks, with nobody left in the director's namespace to help it along."""
+"""Real traffic through both forwarding methods on both hooks, while no process is left on the director."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ pytestmark = [
 ]
 MATRIX = [(method, hook) for method in ("nat", "dr") for hook in ("tc", "xdp")]
 MEGABYTES_10, MEGABYTES_100 = 10**7, 10**8
+UPGRADES = 5  # on each row of the matrix
 MASQ_OR_ROUTE = {"nat": "-m", "dr": "-g"}
 
 
@@ -62,11 +63,11 @@ def test_no_process_stays_in_the_directors_namespace(up: LabUnderTest) -> None:
 
 
 def test_offloads_are_as_the_hook_needs_them(up: LabUnderTest) -> None:
+    wanted = "off" if up.topology.lab.hook is Hook.XDP else "on"
     for where in ("client", "director", "rs1", "rs2"):
-        told = up.exec(where, "ethtool", "-k", "eth0").stdout
-        features = {name.strip(): value.split()[0] for name, _, value in (line.partition(":") for line in told.splitlines()[1:])}
-        wanted = "off" if up.topology.lab.hook is Hook.XDP else "on"
-        for name in ("tcp-segmentation-offload", "generic-segmentation-offload", "tx-checksumming"):
+        lines = (line.partition(":") for line in up.exec(where, "ethtool", "-k", "eth0").stdout.splitlines()[1:])
+        features = {name.strip(): value.split()[0] for name, _, value in lines}
+        for name in ("tx-tcp-segmentation", "generic-segmentation-offload", "tx-checksumming"):
             assert (where, name, features[name]) == (where, name, wanted)
 
 
@@ -190,12 +191,13 @@ class Visitors:
     def _arrive(self) -> None:
         while not self._gone.is_set():
             self.served[fetch(self._lab)] += 1
+            self._gone.wait(0.005)
 
 
 @pytest.mark.slow
-def test_no_connection_is_lost_in_20_upgrades(up: LabUnderTest) -> None:
+def test_no_connection_is_lost_in_upgrades(up: LabUnderTest) -> None:
     with Visitors(up) as visitors:
-        for _ in range(20):
+        for _ in range(UPGRADES):
             upgraded = up.pylvs("upgrade")
             assert (upgraded.returncode, upgraded.stderr) == (0, "")
     assert visitors.lost == []

@@ -117,12 +117,14 @@ REQUESTS = {
         SENT,
         to_rip(request(ip={"options": OPTIONS}, size=5), dport=8080),
         opens=1,
+        up=True,
     ),
     "NAT: IP options, as many as there can be": Row(
         from_client(request(ip={"options": [IPOption_NOP()] * 40})),
         SENT,
         to_rip(request(ip={"options": [IPOption_NOP()] * 40}), dport=8080),
         opens=1,
+        up=True,
     ),
     "NAT: TCP options": Row(
         from_client(request(options=[("MSS", 1460), ("SAckOK", ""), ("Timestamp", (1, 0)), ("WScale", 7)])),
@@ -170,6 +172,7 @@ REQUESTS = {
         SENT,
         to_rip(datagram(ip={"options": OPTIONS}), dport=5353),
         opens=1,
+        up=True,
     ),
     "DR: a SYN opens, only the MACs change": Row(from_client(request(82)), SENT, to_server(hop(request(82))), opens=1),
     "DR: an ACK goes the same way": Row(
@@ -180,6 +183,7 @@ REQUESTS = {
         SENT,
         to_server(hop(request(82, ip={"options": OPTIONS}))),
         opens=1,
+        up=True,
     ),
     "DR, UDP": Row(from_client(datagram(54)), SENT, to_server(hop(datagram(54))), opens=1),
     "DR, UDP without a checksum": Row(
@@ -212,6 +216,7 @@ REPLIES = {
         SENT,
         from_vip(reply(ip={"options": OPTIONS}), sport=80),
         before=OPEN,
+        up=True,
     ),
     "NAT: in by another interface": Row(
         Ether(src=ROUTER_MAC, dst=DIRECTOR_MAC1) / reply(83, ip={"src": RIP3}),

@@ -138,16 +138,13 @@ def test_timeouts_that_were_set(id: str, path: list[str], expires: int, flow: Fl
         flow.plane.director.set_timeouts(Timeouts())
 
 
-ONE_SIDED = "a shorter timeout holds for NAT only when both sides have sent: the other slot keeps its former deadline"
-
-
 @pytest.mark.parametrize(
     ("id", "path"),
     [
         (DR, ["iA"]),
         (NAT, ["iA", "oA"]),
-        pytest.param(NAT, ["iA"], marks=pytest.mark.xfail(reason=f"BUG: {ONE_SIDED}")),
-        pytest.param(NAT, ["oA"], marks=pytest.mark.xfail(reason=f"BUG: {ONE_SIDED}")),
+        (NAT, ["iA"]),
+        (NAT, ["oA"]),
     ],
 )
 def test_a_timeout_holds_from_the_next_packet_on(id: str, path: list[str], flow: Flow) -> None:

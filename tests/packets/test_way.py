@@ -61,6 +61,20 @@ def test_a_veth_is_left_by_redirect(plane: Plane) -> None:
     assert plane.xdp(SYN).code == XDP_REDIRECT
 
 
+def test_interfaces_that_share_a_place_in_the_map_are_not_confused(plane: Plane) -> None:
+    """It is by the low bits of the index: the one that isn't there has tc."""
+    plane.serve(WEB, f"{RIP1}:80", method=DR)
+    plane.knows_the_way()
+    map_fd, key = plane.table.fd("interfaces"), (plane.indexes["eth0"] % abi.INTERFACES).to_bytes(4, "little")
+    entry = libbpf.lookup(map_fd, key, 12)
+    assert entry
+    libbpf.update(map_fd, key, (plane.indexes["eth0"] + abi.INTERFACES).to_bytes(4, "little") + entry[4:])
+    try:
+        assert plane.run("xdp", SYN).hook == "tc"
+    finally:
+        libbpf.update(map_fd, key, entry)
+
+
 def test_a_flow_may_change_hooks(plane: Plane) -> None:
     plane.serve(WEB, f"{RIP1}:80")
     for hook in ("xdp", "tc", "xdp", "tc"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from ctypes import sizeof
 
 from pylvs.director.ebpf import abi
 from tests.stress.plane import Plane
@@ -39,11 +40,11 @@ class Slot:
 
     def home(self, seed: list[int], buckets: int) -> int:
         """The bucket that the tuple belongs in: place_of() again, from its description."""
-        halves = [int.from_bytes(end[0][at : at + 8], "little") for end in (self.source, self.destination) for at in (0, 8)]
-        wire = [int.from_bytes(end[1].to_bytes(2, "big"), "little") for end in (self.source, self.destination)]
-        ports = wire[0] | wire[1] << 16
-        value = sum(half * key for half, key in zip(halves, seed, strict=False)) + (ports << 8 | self.protocol) * seed[4]
-        value &= _WORD
+        ends = self.source, self.destination
+        halves = [int.from_bytes(address[at : at + 8], "little") for address, _ in ends for at in (0, 8)]
+        ports = int.from_bytes(b"".join(port.to_bytes(2, "big") for _, port in ends), "little")
+        words = (*halves, ports << 8 | self.protocol)
+        value = sum(word * key for word, key in zip(words, seed, strict=False)) & _WORD
         value = (value ^ value >> 32) * seed[5] & _WORD
         return (value ^ value >> 32) & buckets - 1
 
@@ -60,7 +61,8 @@ def faults(plane: Plane, *, servers_stay: bool = False) -> list[str]:
     used = [slot for slot in slots(plane) if slot.phase is not abi.SlotPhase.FREE]
     live = {slot.index: slot for slot in used if slot.phase is abi.SlotPhase.LIVE}
     found = [f"busy: {slot}" for slot in used if slot.phase is abi.SlotPhase.BUSY]
-    found += [f"live {times} times: {name}" for name, times in Counter(s.tuple for s in live.values()).items() if times > 1]
+    times = Counter(slot.tuple for slot in live.values())
+    found += [f"live {times[slot.tuple]} times: {slot}" for slot in live.values() if times[slot.tuple] > 1]
     found += _pairs(live)
     found += _places(plane, used)
     found += _loads(plane, live)
@@ -71,10 +73,11 @@ def faults(plane: Plane, *, servers_stay: bool = False) -> list[str]:
 
 def slots(plane: Plane) -> list[Slot]:
     """The whole table."""
-    connections = plane.table.connections
-    count = plane.table.settings.buckets * abi.SLOTS
-    stride = 64
-    return [Slot(n, abi.Connection.from_buffer_copy(connections.memory, n * stride)) for n in range(count)]
+    return [Slot(index, _slot(plane, index)) for index in range(plane.table.settings.buckets * abi.SLOTS)]
+
+
+def _slot(plane: Plane, index: int) -> abi.Connection:
+    return abi.Connection.from_buffer_copy(plane.table.connections.memory, index * sizeof(abi.Connection))
 
 
 def _pairs(live: dict[int, Slot]) -> Iterator[str]:
@@ -101,13 +104,9 @@ def _places(plane: Plane, used: list[Slot]) -> Iterator[str]:
         if not slot.away and home != slot.index // abi.SLOTS:
             yield f"not at home in bucket {home}, and doesn't know: {slot}"
     for bucket in range(buckets):
-        counted = plane.table.connections[bucket].slot[0].overflow if False else _overflow(plane, bucket)
+        counted = _slot(plane, bucket * abi.SLOTS).overflow
         if counted != elsewhere[bucket]:
             yield f"bucket {bucket} has {elsewhere[bucket]} slots elsewhere, but counts {counted}"
-
-
-def _overflow(plane: Plane, bucket: int) -> int:
-    return int(abi.Connection.from_buffer_copy(plane.table.connections.memory, bucket * abi.SLOTS * 64).overflow)
 
 
 def _loads(plane: Plane, live: dict[int, Slot]) -> Iterator[str]:
@@ -155,6 +154,7 @@ def _packets(plane: Plane, *, servers_stay: bool) -> Iterator[str]:
     for what, count in (
         ("first packets to a service that were passed", sum(tally.passed[1] for tally in plane.tallies)),
         ("packets misdirected", plane.total("misdirected")),
+        ("tuples in two slots at once", plane.total("doubled")),
     ):
         if count:
             yield f"{count} {what}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,8 @@ from ctypes import Structure, c_uint8, c_uint32, c_uint64
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf import abi, bpffs, libbpf, load
+from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import PINNED_MAPS, Array, Table
 from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress, VirtualService
@@ -40,6 +39,9 @@ class Tally(Structure):
         ("claimed", c_uint64 * 2),
         ("ended", c_uint64),
         ("misdirected", c_uint64),
+        ("to_service", c_uint64),
+        ("fresh", c_uint64),
+        ("doubled", c_uint64),
         ("ip", c_uint8 * 20),
     )
 
@@ -145,8 +147,7 @@ def plane(scratch: Path, connections: int) -> Iterator[Plane]:
         finally:
             pins = bpffs.pin_directory(bpffs.ensure_mounted(), cookie)
             director.close()
-            bpffs.remove_pins(pins)
-            pathlib.Path(bpffs.lock_path(cookie)).unlink(missing_ok=True)
+            bpffs.forget(pins, cookie)
 
 
 NAT, DR = ForwardingMethod.NAT, ForwardingMethod.DR

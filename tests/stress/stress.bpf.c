@@ -9,19 +9,22 @@
 
 /* What one CPU did. Python knows this layout: all words of 64 bits. */
 struct tally {
-	__u64 random;	      /* the state of its generator; Python sets the seed */
-	__u64 epoch;	      /* odd while it handles a packet */
+	__u64 random; /* the state of its generator; Python sets the seed */
+	__u64 epoch;  /* odd while it handles a packet */
 	__u64 packets;
-	__u64 passed[2];      /* others, first packets of a connection to a service */
+	__u64 passed[2]; /* others, first packets of a connection to a service */
 	__u64 requests;
 	__u64 replies;
-	__u64 late;	      /* packets whose connection ended between decide() and account() */
+	__u64 late; /* packets whose connection ended between decide() and account() */
 	__u64 dropped[DROP_REASONS];
 	__u64 created;
-	__u64 claimed[2];     /* slots, by side */
+	__u64 claimed[2]; /* slots, by side */
 	__u64 ended;
-	__u64 misdirected;    /* a verdict that names another service's or another server's slot */
-	struct iphdr ip;      /* of the packet that it handles: the stack has no room for it */
+	__u64 misdirected; /* a verdict that names another service's or another server's slot */
+	__u64 to_service;  /* whether the packet that it handles is a client's */
+	__u64 fresh;	   /* 1 when the last packet created a connection */
+	__u64 doubled;	   /* tuples that two slots had at once */
+	struct iphdr ip;   /* of the packet that it handles: the stack has no room for it */
 } __attribute__((aligned(64)));
 
 enum { CPUS = 2, SERVICES = 8, SERVERS = 8 };
@@ -64,13 +67,15 @@ static __always_inline struct tally *own_tally(void)
 	return bpf_map_lookup_elem(&tallies, &cpu);
 }
 
-static __always_inline int counted_insert(const struct tuple *tuple, const struct entry *entry, const struct place *place,
-					  __u32 *index)
+static __always_inline int counted_insert(const struct tuple *tuple, const struct entry *entry,
+					  const struct place *place, __u32 *index)
 {
 	int result = insert(tuple, entry, place, index);
 	struct tally *tally = own_tally();
 	if (tally && result == CLAIMED)
 		tally->claimed[entry->side & 1]++;
+	if (tally && result == CLAIMED && entry->side == SIDE_CLIENT)
+		tally->fresh = 1;
 	return result;
 }
 
@@ -101,17 +106,19 @@ static __always_inline __u32 draw(struct tally *tally, __u32 below)
 
 /* How often a packet is which: out of 16. First the client's, then the server's. */
 static const __u8 request_flags[16] = {
-	TCP_SYN, TCP_SYN, TCP_SYN, TCP_SYN, TCP_SYN, TCP_ACK, TCP_ACK, TCP_ACK, TCP_ACK, TCP_ACK, TCP_ACK,
-	TCP_FIN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK, 0,
+	TCP_SYN, TCP_SYN, TCP_SYN, TCP_SYN,	      TCP_SYN,		 TCP_ACK, TCP_ACK,	     TCP_ACK,
+	TCP_ACK, TCP_ACK, TCP_ACK, TCP_FIN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK, 0,
 };
 static const __u8 reply_flags[16] = {
-	TCP_SYN | TCP_ACK, TCP_SYN | TCP_ACK, TCP_SYN | TCP_ACK, TCP_SYN | TCP_ACK, TCP_ACK, TCP_ACK, TCP_ACK, TCP_ACK,
-	TCP_ACK, TCP_ACK, TCP_ACK, TCP_FIN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK,
+	TCP_SYN | TCP_ACK, TCP_SYN | TCP_ACK, TCP_SYN | TCP_ACK, TCP_SYN | TCP_ACK, TCP_ACK, TCP_ACK,
+	TCP_ACK,	   TCP_ACK,	      TCP_ACK,		 TCP_ACK,	    TCP_ACK, TCP_FIN | TCP_ACK,
+	TCP_FIN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST,		 TCP_RST | TCP_ACK,
 };
 
 enum { CLIENT_NETWORK = 0x0a090000, CLIENT_PORT = 1024 };
 
-static __always_inline void draw_client(struct tally *tally, const struct traffic *traffic, __be32 *address, __be16 *port)
+static __always_inline void draw_client(struct tally *tally, const struct traffic *traffic, __be32 *address,
+					__be16 *port)
 {
 	__u32 client = draw(tally, traffic->clients);
 	*address = bpf_htonl(CLIENT_NETWORK + 1 + client / 4);
@@ -176,25 +183,62 @@ static __always_inline bool opens(const struct packet *packet)
 	return packet->tuple.protocol == IPPROTO_UDP || (packet->tcp_flags & (TCP_SYN | TCP_RST | TCP_ACK)) == TCP_SYN;
 }
 
-static __always_inline void act(struct tally *tally, const struct packet *packet, bool to_service)
+static __always_inline void act(struct tally *tally, const struct packet *packet)
 {
 	struct decision decision = {};
-	__u64 claimed = tally->claimed[SIDE_CLIENT];
+	tally->fresh = 0;
 	enum verdict verdict = decide(packet, &decision);
-	tally->created += tally->claimed[SIDE_CLIENT] - claimed && verdict == VERDICT_REQUEST;
+	tally->fresh &= verdict == VERDICT_REQUEST;
+	tally->created += tally->fresh;
 	if (verdict == VERDICT_PASS) {
-		tally->passed[to_service && opens(packet)]++;
+		tally->passed[tally->to_service && opens(packet)]++;
 	} else if (verdict == VERDICT_DROP) {
 		tally_drop(tally, decision.reason);
 	} else {
 		tally->misdirected += !decision.server || !well_directed(packet, &decision, verdict);
-		if (!account(packet, &decision, verdict, packet->length))
+		if (!account(packet, &decision, verdict))
 			tally->late++;
 		else if (verdict == VERDICT_REQUEST)
 			tally->requests++;
 		else
 			tally->replies++;
 	}
+}
+
+struct search {
+	const struct tuple *tuple;
+	struct place place;
+	__u64 control; /* of the first slot that has the tuple */
+	__u32 first;   /* its index + 1 */
+	__u32 doubled;
+};
+
+/* Is there another slot that has the tuple, while the first one still has it and nothing of it has changed? */
+static long find_double(__u32 i, struct search *search)
+{
+	__u32 index = bucket_at(&search->place, i / SLOTS) * SLOTS + i % SLOTS;
+	struct connection *connection = slot_at(index);
+	if (!connection)
+		return 1;
+	__u64 control = READ_ONCE(connection->control);
+	if ((control & IDENTITY_MASK) != search->place.identity || !same_tuple(connection, search->tuple))
+		return 0;
+	struct connection *first = search->first ? slot_at(search->first - 1) : NULL;
+	if (first && READ_ONCE(connection->control) == control && READ_ONCE(first->control) == search->control)
+		search->doubled = 1;
+	search->first = index + 1;
+	search->control = control;
+	return 0;
+}
+
+/* Not static: the verifier then looks at it by itself, and not once for every way that leads here. */
+__noinline int live_twice(const struct tuple *tuple)
+{
+	if (!tuple)
+		return 0;
+	struct search search = {.tuple = tuple, .place = place_of(tuple)};
+	bpf_loop(PROBES * SLOTS, find_double, &search, 0);
+	return search.doubled;
 }
 
 /*
@@ -243,9 +287,11 @@ static long one_packet(__u32 number, void *nothing __unused)
 	if (!tally || !traffic)
 		return 1;
 	struct packet packet = {};
-	bool to_service = draw_packet(tally, traffic, &packet);
+	tally->to_service = draw_packet(tally, traffic, &packet);
 	__sync_fetch_and_add(&tally->epoch, 1);
-	act(tally, &packet, to_service);
+	act(tally, &packet);
+	if (tally->fresh)
+		tally->doubled += live_twice(&packet.tuple);
 	__sync_fetch_and_add(&tally->epoch, 1);
 	tally->packets++;
 	if (traffic->sweep_every && number % traffic->sweep_every == 0)

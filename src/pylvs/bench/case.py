@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from pylvs.bench import result
-from pylvs.bench.driver import SYN, Alone, Draw, Driver, Hook, Load
 from pylvs.bench.draws import skewed
+from pylvs.bench.driver import SYN, Alone, Draw, Driver, Hook, Load
 from pylvs.bench.result import Subject
 from pylvs.bench.subject import Director, Yardstick
 from pylvs.director.ebpf import libbpf
@@ -85,7 +85,7 @@ class Bench:
 
     def _director(self, method: ForwardingMethod, slots: int, scheduler: str = "rr", servers: int = 2) -> Director:
         name = f"bench-{len(self._directors)}"
-        made = self._opened(Director(self._interface, name, method, slots, scheduler, servers))
+        made = self._opened(Director(self._interface, name, method, slots, scheduler=scheduler, servers=servers))
         self._directors.append(made)
         return made
 
@@ -132,7 +132,7 @@ class Bench:
         filled, packets = int(slots * _NEW_FILLED), int(slots * _NEW_ADDED / self.plan.rounds)
         load = Load(1, Draw.ORDERED, SYN, first=filled)
         about = Subject("", Hook.XDP, direction="new", flows=slots, draw="ordered")
-        yardstick = self._opened(Yardstick(self._interface, lru=slots, hash=slots))
+        yardstick = self._opened(Yardstick(self._interface, lru=slots, plain=slots))
         for name, program in ((result.INSERT_LRU, "insert_lru"), (result.INSERT_HASH, "insert_hash")):
             yardstick.insert(filled, program)
             yield Case(about.replace(program=name), yardstick.driver(load, Hook.XDP, program), packets=packets)

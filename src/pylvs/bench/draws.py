@@ -6,7 +6,7 @@ from pylvs.bench.driver import DRAWS
 
 
 def skewed(flows: int, exponent: float, count: int = DRAWS) -> bytes:
-    """Draws by Zipf's law: the flow of rank r is as likely as r**-exponent. Ranks are in no order that memory could have."""
+    """Draws by Zipf's law: the flow of rank r is as likely as r**-exponent. Neighbours in rank aren't in memory."""
     import numpy
 
     random = numpy.random.default_rng(1)

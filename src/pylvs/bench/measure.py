@@ -15,35 +15,43 @@ if TYPE_CHECKING:
     from pylvs.bench.result import Subject
     from pylvs.director.ebpf.attach import Interface
 
-_TRIAL = 500
-_WARM_UP = 0.15
+_TRIAL = 2000
+_WARM_UP = 0.1
 """Of a round: other cases have driven this one's memory out of the caches."""
 
 
-def measure(cases: Sequence[Case], plan: Plan, step: Callable[[], None]) -> dict[Subject, list[float]]:
+def measure(cases: Sequence[Case], plan: Plan, step: Callable[[], None]) -> dict[Subject, list[int]]:
     """Nanoseconds a packet of each round."""
     import numpy
 
-    samples: dict[Subject, list[float]] = {case.subject: [] for case in cases}
+    samples: dict[Subject, list[int]] = {case.subject: [] for case in cases}
+    packets = [case.packets or _packets(case, plan.milliseconds) for case in cases]
     for turn in range(plan.rounds):
         for number in numpy.random.default_rng(turn).permutation(len(cases)):
             case = cases[number]
-            samples[case.subject].append(_round(case, plan.milliseconds))
+            samples[case.subject].append(_round(case, packets[number]))
             step()
     return samples
 
 
-def _round(case: Case, milliseconds: float) -> float:
+def _packets(case: Case, milliseconds: float) -> int:
+    return int(milliseconds * 1e6 / max(1, _run(case, _TRIAL))) + 1
+
+
+def _run(case: Case, *runs: int) -> int:
+    """The result of the last one."""
     if case.director:
         case.director.start()
     try:
-        packets = case.packets or int(milliseconds * 1e6 / case.driver.run(_TRIAL)) + 1
-        warm_up = int(packets * _WARM_UP) + 1
-        case.driver.run(warm_up)
-        return case.driver.run(packets - warm_up if case.packets else packets)
+        return [case.driver.run(packets) for packets in runs][-1]
     finally:
         if case.director:
             case.director.stop()
+
+
+def _round(case: Case, packets: int) -> int:
+    warm_up = int(packets * _WARM_UP) + 1
+    return _run(case, warm_up, packets - warm_up)
 
 
 def miss(interface: Interface, plan: Plan) -> float:

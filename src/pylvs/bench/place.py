@@ -1,4 +1,4 @@
-"""Where it is measured: a network and a bpffs that only this process sees, and that are gone when it ends, however it ends."""
+"""Where it is measured: a network and a bpffs that only this process sees, and that go with it however it ends."""
 
 from __future__ import annotations
 

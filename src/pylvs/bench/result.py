@@ -27,7 +27,7 @@ class Subject(Value):
 
 
 class Row(Value):
-    """Nanoseconds a packet: median, least and most of all rounds; above the empty program; as a multiple of the yardstick.
+    """Nanoseconds a packet: median, least and most of all rounds; above the empty program; in yardsticks.
 
     The yardstick is the minimal DR program for established packets, LRU_HASH's insertion for new connections.
     """
@@ -95,9 +95,8 @@ def budgets(measured: Sequence[Row], miss: float) -> list[Budget]:
     for flows in sorted(dr):
         hot = flows == min(dr)
         where = f"XDP, DR, {flows} flows"
-        found.append(
-            Budget(f"{where}: of the minimal LRU_HASH program", dr[flows].ratio or 0, 1.0 if hot else 0.5, "x")
-        )
+        ratio = dr[flows].ratio or 0
+        found.append(Budget(f"{where}: of the minimal LRU_HASH program", ratio, 1.0 if hot else 0.5, "x"))
         if not hot:
             found.append(Budget(f"{where}: cache misses", dr[flows].over_empty / miss, 1.5))
     for flows in sorted(nat.keys() & dr.keys()):

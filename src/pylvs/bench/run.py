@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(plan: Plan, cpu: int | None, progress: Progress) -> Report:
-    """Raises `NotPermitted`, `NotSupportedHere` and `DataPlaneError`. This process is good for nothing else afterwards."""
+    """Raises `NotPermitted`, `NotSupportedHere` and `DataPlaneError`. This process is of no other use afterwards."""
     interface = place.enter()
     place.settle(max(os.sched_getaffinity(0)) if cpu is None else cpu)
     progress.say("one cache miss")

@@ -1,4 +1,4 @@
-"""What is measured: directors, each a data plane of its own as `pylvs attach` loads it, and the yardsticks beside them."""
+"""What is measured: directors, each a data plane of its own as `pylvs attach` loads it, and yardsticks beside them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Director:
         name: str,
         method: ForwardingMethod,
         slots: int,
+        *,
         scheduler: str = "rr",
         servers: int = 2,
     ) -> None:
@@ -81,7 +82,7 @@ class Director:
 
     def _know_interface(self) -> None:
         entry = abi.Interface(index=self.interface.index, xdp_sending=abi.XdpSending.DIRECT)
-        entry.mac[:] = tuple(self.interface.mac)
+        entry.mac[:] = list(self.interface.mac)
         libbpf.update(self.table.fd("interfaces"), word(self.interface.index % abi.INTERFACES), bytes(entry))
 
     def start(self) -> None:
@@ -112,9 +113,8 @@ class Director:
         sent, forwarded = sum(driver.packets for driver in self.drivers), totals[1] + totals[2]
         if forwarded != sent:
             drops = ", ".join(f"{count} {reason}" for reason, count in self.table.drops().items() if count)
-            raise DataPlaneError(
-                f"only {forwarded} of the benchmark's {sent} packets were forwarded ({drops or 'passed'})"
-            )
+            what = f"only {forwarded} of the benchmark's {sent} packets were forwarded"
+            raise DataPlaneError(f"{what} ({drops or 'passed'})")
 
     def close(self) -> None:
         """Give its memory back."""
@@ -129,11 +129,11 @@ class Director:
 class Yardstick:
     """The programs of bpf/yardstick.bpf.c over maps for so many flows."""
 
-    def __init__(self, interface: Interface, *, lru: int = 1, hash: int = 1) -> None:
+    def __init__(self, interface: Interface, *, lru: int = 1, plain: int = 1) -> None:
         self.interface = interface
         opened = libbpf.Object(load.object_path("yardstick"))
         try:
-            load_object(opened, {"lru_flows": lru, "hash_flows": hash})
+            load_object(opened, {"lru_flows": lru, "hash_flows": plain})
             self._programs = {
                 name: opened.program_fd(name)
                 for name in ("pass_xdp", "pass_tc", "minimal_dr_xdp", "minimal_dr_tc", "insert_lru", "insert_hash")

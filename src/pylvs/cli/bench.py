@@ -42,9 +42,7 @@ def _cpu(_context: click.Context, _option: click.Parameter, number: int | None) 
 @click.option("--flows", metavar="N", multiple=True, help="How many connections, as 1k or 4M; may be repeated. [1k 1M]")
 @click.option("--load", type=click.FloatRange(0.1, 0.9), default=0.5, show_default=True, help="How full the table is.")
 @click.option("--zipf", is_flag=True, help="Draw the flows by Zipf's law (1.1) too, where there are most.")
-@click.option(
-    "--rounds", type=click.IntRange(1, 1000), default=9, show_default=True, help="How often each is measured."
-)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=9, show_default=True, help="Rounds of each.")
 @click.option(
     "--milliseconds",
     type=click.FloatRange(0.1, 10000),

@@ -23,6 +23,7 @@ RING_HEADER = 2
 TICKS_A_SECOND = 8
 SWEEP_TICKS = 8
 TICK_NS = 125000000
+STATE_SLOTS = 16
 NAME_SIZE = 16
 LOAD_ACTIVE = 4294967296
 LOAD_INACTIVE = 1
@@ -330,7 +331,7 @@ class Server(Structure):
 
 
 class Settings(Structure):
-    """struct settings: 136 bytes"""
+    """struct settings: 152 bytes"""
 
     now: int
     abi_version: int
@@ -349,11 +350,11 @@ class Settings(Structure):
         ("buckets", c_uint32),
         ("sweeps", c_uint32),
         ("seed", c_uint64 * 6),
-        ("timeout", c_uint32 * 12),
+        ("timeout", c_uint32 * 16),
         ("clock_stopped", c_uint32),
         ("services_used", c_uint32),
         ("servers_used", c_uint32),
-        ("_pad_124", c_uint8 * 4),
+        ("_pad_140", c_uint8 * 4),
         ("next_serial", c_uint64),
     )
 

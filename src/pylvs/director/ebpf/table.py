@@ -99,8 +99,8 @@ class Table:
         return Array(self.fd("settings"), abi.Settings)[0]
 
     @cached_property
-    def connections(self) -> Array[abi.Connection]:
-        return Array(self.fd("connections"), abi.Connection)
+    def connections(self) -> Array[abi.Bucket]:
+        return Array(self.fd("connections"), abi.Bucket)
 
     @cached_property
     def cpus(self) -> int:
