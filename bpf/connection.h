@@ -72,16 +72,22 @@ struct place {
 	__u64 identity; /* what `control & IDENTITY_MASK` of its live slot is */
 };
 
-static __always_inline __u32 ports_of(const __be16 *source_port)
+/* The two ports of a slot, as a tuple has them. */
+static __always_inline __u32 *ports_of(struct connection *connection)
 {
-	return *(const __u32 *)source_port;
+	return (__u32 *)&connection->source_port;
+}
+
+static __always_inline __u32 join_ports(__be16 source, __be16 destination)
+{
+	return source | (__u32)destination << 16;
 }
 
 static __always_inline struct place place_of(const struct tuple *tuple)
 {
 	__u64 hash = tuple->source.half[0] * table.seed[0] + tuple->source.half[1] * table.seed[1] +
 		     tuple->destination.half[0] * table.seed[2] + tuple->destination.half[1] * table.seed[3] +
-		     ((__u64)ports_of(&tuple->source_port) << 8 | tuple->protocol) * table.seed[4];
+		     ((__u64)tuple->ports << 8 | tuple->protocol) * table.seed[4];
 	hash = (hash ^ hash >> 32) * table.seed[5];
 	hash ^= hash >> 32;
 	return (struct place){
@@ -97,25 +103,55 @@ static __always_inline __u32 bucket_at(const struct place *place, __u32 probe)
 	return (place->bucket + probe * ((__u32)(place->hash >> 32) | 1)) & table.bucket_mask;
 }
 
-static __always_inline bool same_tuple(const struct connection *connection, const struct tuple *tuple)
+static __always_inline bool same_tuple(struct connection *connection, const struct tuple *tuple)
 {
 	return !((connection->source.half[0] ^ tuple->source.half[0]) |
 		 (connection->source.half[1] ^ tuple->source.half[1]) |
 		 (connection->destination.half[0] ^ tuple->destination.half[0]) |
 		 (connection->destination.half[1] ^ tuple->destination.half[1]) |
-		 (ports_of(&connection->source_port) ^ ports_of(&tuple->source_port)));
+		 (*ports_of(connection) ^ tuple->ports));
+}
+
+static __always_inline bool holds(struct connection *connection, __u64 control, const struct tuple *tuple,
+				  const struct place *place)
+{
+	return (control & IDENTITY_MASK) == place->identity && same_tuple(connection, tuple);
+}
+
+static __always_inline struct connection *slot_of(struct bucket *bucket, const struct place *place, __u32 turn)
+{
+	return &bucket->slot[(place->start + turn) % SLOTS];
+}
+
+static __always_inline struct connection *find_from(struct bucket *bucket, const struct tuple *tuple,
+						    const struct place *place, __u32 turn)
+{
+#pragma unroll
+	for (; turn < SLOTS; turn++) {
+		struct connection *connection = slot_of(bucket, place, turn);
+		if (holds(connection, READ_ONCE(connection->control), tuple, place))
+			return connection;
+	}
+	return NULL;
 }
 
 static __always_inline struct connection *find_in(struct bucket *bucket, const struct tuple *tuple,
 						  const struct place *place)
 {
-#pragma unroll
-	for (__u32 i = 0; i < SLOTS; i++) {
-		struct connection *connection = &bucket->slot[(place->start + i) % SLOTS];
-		if ((READ_ONCE(connection->control) & IDENTITY_MASK) == place->identity && same_tuple(connection, tuple))
-			return connection;
-	}
-	return NULL;
+	return find_from(bucket, tuple, place, 0);
+}
+
+/* The same, but the lines of the two likeliest slots are asked for before either is looked at. */
+static __always_inline struct connection *find_likely(struct bucket *bucket, const struct tuple *tuple,
+						      const struct place *place)
+{
+	struct connection *first = slot_of(bucket, place, 0), *second = slot_of(bucket, place, 1);
+	__u64 first_control = READ_ONCE(first->control), second_control = READ_ONCE(second->control);
+	if (likely(holds(first, first_control, tuple, place)))
+		return first;
+	if (likely(holds(second, second_control, tuple, place)))
+		return second;
+	return find_from(bucket, tuple, place, 2);
 }
 
 static __always_inline struct connection *slot_at(__u32 index)
@@ -133,33 +169,47 @@ static __always_inline struct connection *slot_at(__u32 index)
  * take no pointer that isn't checked, and return numbers.
  */
 
-/* The index + 1 of a tuple's slot outside of its home bucket, 0 where there is none. */
-__noinline int find_away(const struct tuple *tuple, const struct place *place)
+/* The index + 1 of a tuple's slot, 0 where it has none. */
+__noinline int find_slot(const struct tuple *tuple)
 {
-	if (!tuple || !place)
+	if (!tuple)
 		return 0;
-	for (__u32 probe = 1; probe < PROBES; probe++) {
-		__u32 index = bucket_at(place, probe);
+	struct place place = place_of(tuple);
+	for (__u32 probe = 0; probe < PROBES; probe++) {
+		__u32 index = bucket_at(&place, probe);
 		struct bucket *bucket = bpf_map_lookup_elem(&connections, &index);
-		struct connection *connection = bucket ? find_in(bucket, tuple, place) : NULL;
+		if (!bucket)
+			return 0;
+		struct connection *connection = find_in(bucket, tuple, &place);
 		if (connection)
 			return index * SLOTS + (connection - bucket->slot) + 1;
+		if (!probe && !READ_ONCE(bucket->slot[0].overflow))
+			return 0;
 	}
 	return 0;
 }
 
+static __always_inline struct connection *find_again(const struct tuple *tuple)
+{
+	__u32 found = find_slot(tuple);
+	return found ? slot_at(found - 1) : NULL;
+}
+
+/*
+ * The fast path's way to a slot: what is pointed at by a call has to be in memory, and what was just stored there is slow to
+ * read; so nothing is, but a copy when the tuple may be away from home.
+ */
 static __always_inline struct connection *find(const struct tuple *tuple, const struct place *place)
 {
-	struct bucket *home = bpf_map_lookup_elem(&connections, &place->bucket);
+	__u32 index = place->bucket;
+	struct bucket *home = bpf_map_lookup_elem(&connections, &index);
 	if (!home)
 		return NULL;
-	struct connection *connection = find_in(home, tuple, place);
-	if (likely(connection))
+	struct connection *connection = find_likely(home, tuple, place);
+	if (likely(connection || !READ_ONCE(home->slot[0].overflow)))
 		return connection;
-	if (likely(!READ_ONCE(home->slot[0].overflow)))
-		return NULL;
-	__u32 found = find_away(tuple, place);
-	return found ? slot_at(found - 1) : NULL;
+	struct tuple copy = *tuple;
+	return find_again(&copy);
 }
 
 static __always_inline struct connection *peer_of(const struct connection *connection)
@@ -183,8 +233,7 @@ static __always_inline void fill(struct connection *connection, const struct tup
 {
 	connection->source = tuple->source;
 	connection->destination = tuple->destination;
-	connection->source_port = tuple->source_port;
-	connection->destination_port = tuple->destination_port;
+	*ports_of(connection) = tuple->ports;
 	connection->deadline = entry->deadline;
 	connection->server = entry->server;
 	connection->peer = entry->peer;
@@ -228,20 +277,20 @@ static __always_inline struct creation_lock *creation_lock_of(const struct place
  * The home bucket is full, or what belongs there is elsewhere. The lock is held for the whole walk, so nothing may be called
  * meanwhile: the buckets are looked up first.
  */
-__noinline int insert_away(const struct tuple *tuple, const struct entry *entry, const struct place *place,
-				  __u32 *index)
+__noinline int insert_away(const struct tuple *tuple, const struct entry *entry, __u32 *index)
 {
 	struct bucket *buckets[PROBES];
-	if (!tuple || !entry || !place || !index)
+	if (!tuple || !entry || !index)
 		return FULL;
+	struct place place = place_of(tuple);
 #pragma unroll
 	for (__u32 probe = 0; probe < PROBES; probe++) {
-		__u32 number = bucket_at(place, probe);
+		__u32 number = bucket_at(&place, probe);
 		buckets[probe] = bpf_map_lookup_elem(&connections, &number);
 		if (!buckets[probe])
 			return FULL;
 	}
-	struct creation_lock *lock = creation_lock_of(place);
+	struct creation_lock *lock = creation_lock_of(&place);
 	if (!lock)
 		return FULL;
 	enum claim_result result = FULL;
@@ -249,50 +298,49 @@ __noinline int insert_away(const struct tuple *tuple, const struct entry *entry,
 	bpf_spin_lock(&lock->lock);
 #pragma unroll
 	for (__u32 probe = 0; probe < PROBES; probe++)
-		if (result == FULL && find_in(buckets[probe], tuple, place))
+		if (result == FULL && find_in(buckets[probe], tuple, &place))
 			result = FOUND;
 #pragma unroll
 	for (__u32 probe = 0; probe < PROBES; probe++) {
 		if (result != FULL)
 			continue;
-		result = claim_in(buckets[probe], tuple, entry, place, probe, &slot);
+		result = claim_in(buckets[probe], tuple, entry, &place, probe, &slot);
 		found = probe;
 	}
 	if (result == CLAIMED && found)
 		__sync_fetch_and_add(&buckets[0]->slot[0].overflow, 1);
 	bpf_spin_unlock(&lock->lock);
-	*index = bucket_at(place, found) * SLOTS + slot;
+	*index = bucket_at(&place, found) * SLOTS + slot;
 	return result;
 }
 
-__noinline int insert_home(const struct tuple *tuple, const struct entry *entry, const struct place *place,
-				  __u32 *index)
+__noinline int insert_home(const struct tuple *tuple, const struct entry *entry, __u32 *index)
 {
-	if (!tuple || !entry || !place || !index)
+	if (!tuple || !entry || !index)
 		return FULL;
-	__u32 number = place->bucket; /* Linux 6.1 takes no key from memory that was handed in */
+	struct place place = place_of(tuple);
+	__u32 number = place.bucket;
 	struct bucket *home = bpf_map_lookup_elem(&connections, &number);
-	struct creation_lock *lock = creation_lock_of(place);
+	struct creation_lock *lock = creation_lock_of(&place);
 	if (!home || !lock)
 		return FULL;
 	__u32 slot = 0;
 	enum claim_result result = FULL;
 	bpf_spin_lock(&lock->lock);
-	if (find_in(home, tuple, place))
+	if (find_in(home, tuple, &place))
 		result = FOUND;
 	else if (!READ_ONCE(home->slot[0].overflow))
-		result = claim_in(home, tuple, entry, place, false, &slot);
+		result = claim_in(home, tuple, entry, &place, false, &slot);
 	bpf_spin_unlock(&lock->lock);
-	*index = place->bucket * SLOTS + slot;
+	*index = place.bucket * SLOTS + slot;
 	return result;
 }
 
 /* Make a tuple live unless it is already. *index is the new slot's, for CLAIMED. */
-static __always_inline int insert(const struct tuple *tuple, const struct entry *entry, const struct place *place,
-				  __u32 *index)
+static __always_inline int insert(const struct tuple *tuple, const struct entry *entry, __u32 *index)
 {
-	int result = insert_home(tuple, entry, place, index);
-	return unlikely(result == FULL) ? insert_away(tuple, entry, place, index) : result;
+	int result = insert_home(tuple, entry, index);
+	return unlikely(result == FULL) ? insert_away(tuple, entry, index) : result;
 }
 
 /* Make a slot that has ended usable again. Only the sweep does this. */
@@ -304,8 +352,7 @@ static __always_inline void free_slot(struct connection *connection, __u64 contr
 		struct tuple tuple = {
 			.source = connection->source,
 			.destination = connection->destination,
-			.source_port = connection->source_port,
-			.destination_port = connection->destination_port,
+			.ports = *ports_of(connection),
 			.protocol = FIELD(control, CONTROL_PROTOCOL, 8),
 		};
 		struct place place = place_of(&tuple);
@@ -354,7 +401,8 @@ static __always_inline bool end_connection(struct connection *owner, __u32 owner
 {
 	__u32 server = READ_ONCE(owner->server);
 	struct connection *peer = peer_of(owner);
-	if (!swap_control(owner, control, with_phase(control & ~EXPIRING, PHASE_DEAD)))
+	if (phase_of(control) != PHASE_LIVE ||
+	    !swap_control(owner, control, with_phase(control & ~EXPIRING, PHASE_DEAD)))
 		return false;
 	add_load(server, -load_of(state_of(control)));
 	if (peer)

@@ -20,11 +20,12 @@ const volatile struct {
 SEC("xdp")
 int director_xdp(struct xdp_md *ctx)
 {
-	struct packet packet = {};
+	struct packet packet;
 	struct decision decision = {};
 	if (!parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->data_end - ctx->data, &packet))
 		return XDP_PASS;
-	if (packet.options || !for_this_host(ctx, packet.eth))
+	struct interface *in = interface_at(ctx->ingress_ifindex);
+	if (packet.options || !for_this_host(in, packet.eth))
 		return XDP_PASS;
 	enum verdict verdict = decide(&packet, &decision);
 	switch (verdict) {
@@ -35,7 +36,7 @@ int director_xdp(struct xdp_md *ctx)
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return forward_xdp(ctx, &packet, &decision, verdict);
+		return forward_xdp(ctx, in, &packet, &decision, verdict);
 	}
 	return XDP_ABORTED;
 }
@@ -52,7 +53,7 @@ static __always_inline int drop_tc(enum drop_reason reason)
 SEC("tc")
 int director_tc(struct __sk_buff *skb)
 {
-	struct packet packet = {};
+	struct packet packet;
 	struct decision decision = {};
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->protocol != bpf_htons(ETH_P_IP))
 		return TC_ACT_OK;

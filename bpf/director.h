@@ -35,8 +35,7 @@ struct address {
 struct tuple {
 	struct address source;
 	struct address destination;
-	__be16 source_port;
-	__be16 destination_port;
+	__u32 ports; /* both as they lie in the packet: the source's is the low half */
 	__u8 protocol;
 };
 

@@ -52,15 +52,14 @@ static __always_inline bool remembers(const struct next_hop *hop)
 }
 
 /* Ask for the way out of a request (to its server) or of a reply (to the client, from the service's address). */
-static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct packet *packet,
-					  const struct decision *decision, enum verdict verdict, __u32 interface)
+static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct iphdr *ip,
+					  __be32 source, __be32 destination, __u32 interface)
 {
-	bool reply = verdict == VERDICT_REPLY;
 	fib->family = AF_INET;
-	fib->l4_protocol = packet->tuple.protocol;
-	fib->tos = packet->ip->tos;
-	fib->ipv4_src = reply ? decision->server->service_key.vip.word[3] : packet->ip->saddr;
-	fib->ipv4_dst = reply ? packet->ip->daddr : decision->server->address.word[3];
+	fib->l4_protocol = ip->protocol;
+	fib->tos = ip->tos;
+	fib->ipv4_src = source;
+	fib->ipv4_dst = destination;
 	fib->ifindex = interface;
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }

@@ -41,39 +41,41 @@ struct exit {
 };
 
 /* The route, if it may be asked: the kernel answers only where it forwards. */
-static __noinline int look_up_exit(struct __sk_buff *skb, const struct packet *packet, struct decision *decision,
-				   enum verdict verdict, struct exit *exit)
+static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server, enum verdict verdict, struct exit *exit)
 {
-	if (!packet || !decision || !exit)
+	struct iphdr *ip = (void *)(long)skb->data + sizeof(struct ethhdr);
+	if (!server || !exit || (void *)(ip + 1) > (void *)(long)skb->data_end)
 		return DROP_NO_ROUTE;
 	/* what is to be segmented fits, but must ask all the same: only then the route tells its MTU */
-	struct bpf_fib_lookup fib = {.tot_len = skb->gso_size ? 1 : packet->length};
-	long result = look_up_route(skb, &fib, packet, decision, verdict, skb->ifindex);
+	struct bpf_fib_lookup fib = {.tot_len = skb->gso_size ? 1 : bpf_ntohs(ip->tot_len)};
+	bool reply = verdict == VERDICT_REPLY;
+	__be32 source = reply ? server->service_key.vip.word[3] : ip->saddr;
+	__be32 destination = reply ? ip->daddr : server->address.word[3];
+	long result = look_up_route(skb, &fib, ip, source, destination, skb->ifindex);
 	exit->interface = fib.ifindex;
 	exit->gateway = fib.ipv4_dst;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
-		if (verdict == VERDICT_REQUEST)
-			remember_next_hop(&decision->server->next_hop, &fib, now_in_ticks());
+		if (!reply)
+			remember_next_hop(&server->next_hop, &fib, now_in_ticks());
 		return DROP_REASONS;
 	}
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return DROP_REASONS;
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return DROP_TOO_BIG;
-	if (verdict == VERDICT_REQUEST && decision->server->interface) {
-		exit->interface = decision->server->interface;
-		exit->gateway = decision->server->address.word[3];
-		return DROP_REASONS;
-	}
-	return DROP_NO_ROUTE;
+	if (reply || !server->interface)
+		return DROP_NO_ROUTE;
+	exit->interface = server->interface;
+	exit->gateway = server->address.word[3];
+	return DROP_REASONS;
 }
 
-static __always_inline int find_exit(struct __sk_buff *skb, const struct packet *packet, struct decision *decision,
+static __always_inline int find_exit(struct __sk_buff *skb, const struct packet *packet, struct server *server,
 				     enum verdict verdict, struct exit *exit)
 {
-	const struct next_hop *hop = &decision->server->next_hop;
+	const struct next_hop *hop = &server->next_hop;
 	if (verdict == VERDICT_REPLY || !remembers(hop))
-		return look_up_exit(skb, packet, decision, verdict, exit);
+		return look_up_exit(skb, server, verdict, exit);
 	exit->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
 	exit->gateway = READ_ONCE(hop->gateway);
 	return !skb->gso_size && packet->length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
@@ -105,7 +107,7 @@ static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct pa
 	struct exit exit;
 	if (packet->ip->ttl <= 1)
 		return DROP_TTL_EXCEEDED;
-	enum drop_reason reason = find_exit(skb, packet, decision, verdict, &exit);
+	enum drop_reason reason = find_exit(skb, packet, decision->server, verdict, &exit);
 	if (reason != DROP_REASONS)
 		return reason;
 	if (!account(packet, decision, verdict))

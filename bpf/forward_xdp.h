@@ -18,11 +18,15 @@ static __always_inline struct interface *interface_at(__u32 index)
 	return interface && interface->index == index ? interface : NULL;
 }
 
-/* Frames for other stations, seen because the interface is promiscuous, are not ours. */
-static __always_inline bool for_this_host(const struct xdp_md *ctx, const struct ethhdr *eth)
+static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
 {
-	struct interface *interface = interface_at(ctx->ingress_ifindex);
-	return interface && mac_to_u64(interface->mac) == mac_to_u64(eth->h_dest);
+	return *(const __u32 *)a == *(const __u32 *)b && *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
+}
+
+/* Frames for other stations, seen because the interface is promiscuous, are not ours. */
+static __always_inline bool for_this_host(const struct interface *interface, const struct ethhdr *eth)
+{
+	return interface && same_mac(interface->mac, eth->h_dest);
 }
 
 /*
@@ -40,21 +44,31 @@ static __always_inline bool way_to_server(const struct packet *packet, const str
 	return true;
 }
 
-/* For the same reason the first answer of a connection goes through tc. */
-static __noinline int way_to_client(struct xdp_md *ctx, const struct packet *packet, const struct decision *decision,
-				    struct way *way)
+/* The headers are found again: so nothing of the fast path has to be in memory. */
+static __noinline int look_up_client(struct xdp_md *ctx, __be32 vip, struct way *way)
 {
-	if (!packet || !decision || !way)
+	struct iphdr *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
+	if (!way || (void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return false;
-	if (packet->tuple.protocol == IPPROTO_TCP && packet->tcp_flags & TCP_SYN)
-		return false;
-	struct bpf_fib_lookup fib = {.tot_len = packet->length};
-	if (look_up_route(ctx, &fib, packet, decision, VERDICT_REPLY, ctx->ingress_ifindex) !=
-	    BPF_FIB_LKUP_RET_SUCCESS)
+	struct bpf_fib_lookup fib = {.tot_len = bpf_ntohs(ip->tot_len)};
+	if (look_up_route(ctx, &fib, ip, vip, ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	way->destination_mac = mac_to_u64(fib.dmac);
 	way->source_mac = mac_to_u64(fib.smac);
 	way->interface = fib.ifindex;
+	return true;
+}
+
+/* For the same reason the first answer of a connection goes through tc. */
+static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packet *packet,
+					  const struct decision *decision, struct way *way)
+{
+	struct way found = {};
+	if (packet->tuple.protocol == IPPROTO_TCP && packet->tcp_flags & TCP_SYN)
+		return false;
+	if (!look_up_client(ctx, decision->server->service_key.vip.word[3], &found))
+		return false;
+	*way = found;
 	return true;
 }
 
@@ -89,8 +103,8 @@ static __always_inline void rewrite_xdp(struct packet *packet, struct rewriting 
 	*port = to.port;
 }
 
-static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet, struct decision *decision,
-				       enum verdict verdict)
+static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in, struct packet *packet,
+				       struct decision *decision, enum verdict verdict)
 {
 	struct way way;
 	if (packet->ip->ttl <= 1)
@@ -98,7 +112,7 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet
 	if (!(verdict == VERDICT_REQUEST ? way_to_server(packet, decision, &way)
 					 : way_to_client(ctx, packet, decision, &way)))
 		return XDP_PASS;
-	struct interface *out = interface_at(way.interface);
+	struct interface *out = likely(way.interface == in->index) ? in : interface_at(way.interface);
 	if (!out || out->xdp_sending == XDP_SENDING_NOT)
 		return XDP_PASS;
 	if (!account(packet, decision, verdict))
@@ -106,8 +120,8 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct packet *packet
 	if (decision->rewrite)
 		rewrite_xdp(packet, rewriting_of(decision, verdict), verdict);
 	decrement_ttl(packet->ip);
-	u64_to_mac(packet->eth->h_dest, way.destination_mac);
-	u64_to_mac(packet->eth->h_source, way.source_mac);
+	*(__u64 *)packet->eth = (way.destination_mac & MAC_MASK) | way.source_mac << 48;
+	*(__u32 *)((void *)packet->eth + 8) = way.source_mac >> 16;
 	if (way.interface == ctx->ingress_ifindex && out->xdp_sending == XDP_SENDING_DIRECT)
 		return XDP_TX;
 	return bpf_redirect(way.interface, 0);

@@ -55,7 +55,7 @@ static __always_inline bool parse(void *data, void *data_end, __u32 size, struct
 {
 	struct cursor cursor = {data, data_end};
 	packet->eth = take(&cursor, struct ethhdr);
-	if (!packet->eth || packet->eth->h_proto != bpf_htons(ETH_P_IP))
+	if (!packet->eth || *(__be16 *)&packet->eth->h_proto != bpf_htons(ETH_P_IP))
 		return false;
 	struct iphdr *ip = packet->ip = take(&cursor, struct iphdr);
 	if (!ip || ip->version != 4 || ip->ihl < 5 || !ports_follow(ip))
@@ -87,11 +87,11 @@ static __always_inline bool parse(void *data, void *data_end, __u32 size, struct
 		packet->tcp = NULL;
 		packet->udp = udp;
 		packet->ports = &udp->source;
+		packet->tcp_flags = 0;
 	}
 	packet->tuple.source = ipv4_address(ip->saddr);
 	packet->tuple.destination = ipv4_address(ip->daddr);
-	packet->tuple.source_port = packet->ports[0];
-	packet->tuple.destination_port = packet->ports[1];
+	packet->tuple.ports = *(__u32 *)packet->ports;
 	packet->tuple.protocol = ip->protocol;
 	return true;
 }

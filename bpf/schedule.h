@@ -16,7 +16,7 @@ static __always_inline struct service *service_of(const struct tuple *tuple, __u
 {
 	struct service_key key = {
 		.vip = tuple->destination,
-		.port = tuple->destination_port,
+		.port = tuple->ports >> 16,
 		.protocol = tuple->protocol,
 	};
 	__u32 *found = bpf_map_lookup_elem(&service_index, &key);

@@ -152,15 +152,13 @@ class Tuple(Structure):
 
     source: Address
     destination: Address
-    source_port: int
-    destination_port: int
+    ports: int
     protocol: int
 
     _fields_ = (
         ("source", Address),
         ("destination", Address),
-        ("source_port", c_uint16_be),
-        ("destination_port", c_uint16_be),
+        ("ports", c_uint32),
         ("protocol", c_uint8),
         ("_pad_37", c_uint8 * 3),
     )
