@@ -67,10 +67,9 @@ static __always_inline struct tally *own_tally(void)
 	return bpf_map_lookup_elem(&tallies, &cpu);
 }
 
-static __always_inline int counted_insert(const struct tuple *tuple, const struct entry *entry,
-					  const struct place *place, __u32 *index)
+static __always_inline int counted_insert(const struct tuple *tuple, const struct entry *entry, __u32 *index)
 {
-	int result = insert(tuple, entry, place, index);
+	int result = insert(tuple, entry, index);
 	struct tally *tally = own_tally();
 	if (tally && result == CLAIMED)
 		tally->claimed[entry->side & 1]++;
@@ -136,15 +135,16 @@ static __always_inline bool draw_packet(struct tally *tally, const struct traffi
 	__u64 server = draw(tally, traffic->servers) & (SERVERS - 1);
 	tuple->protocol = traffic->service[service][2];
 	bool to_service = draw(tally, 2);
+	__be16 client_port;
 	if (to_service) {
-		draw_client(tally, traffic, &ip->saddr, &tuple->source_port);
+		draw_client(tally, traffic, &ip->saddr, &client_port);
 		ip->daddr = traffic->service[service][0];
-		tuple->destination_port = traffic->service[service][1];
+		tuple->ports = join_ports(client_port, traffic->service[service][1]);
 		packet->tcp_flags = request_flags[flags];
 	} else {
-		draw_client(tally, traffic, &ip->daddr, &tuple->destination_port);
+		draw_client(tally, traffic, &ip->daddr, &client_port);
 		ip->saddr = traffic->server[server][0];
-		tuple->source_port = traffic->server[server][1];
+		tuple->ports = join_ports(traffic->server[server][1], client_port);
 		packet->tcp_flags = reply_flags[flags];
 	}
 	tuple->source = ipv4_address(ip->saddr);
@@ -166,8 +166,8 @@ static __always_inline bool well_directed(const struct packet *packet, const str
 	const struct server *server = decision->server;
 	const struct tuple *tuple = &packet->tuple;
 	if (verdict == VERDICT_REPLY)
-		return server->port == tuple->source_port && same_address(&server->address, &tuple->source);
-	return server->service_key.port == tuple->destination_port && server->service_key.protocol == tuple->protocol &&
+		return server->port == (__be16)tuple->ports && same_address(&server->address, &tuple->source);
+	return server->service_key.port == tuple->ports >> 16 && server->service_key.protocol == tuple->protocol &&
 	       same_address(&server->service_key.vip, &tuple->destination);
 }
 
@@ -178,7 +178,7 @@ static __always_inline void tally_drop(struct tally *tally, enum drop_reason rea
 		tally->dropped[reason]++;
 }
 
-static __always_inline bool opens(const struct packet *packet)
+static __always_inline bool wants_connection(const struct packet *packet)
 {
 	return packet->tuple.protocol == IPPROTO_UDP || (packet->tcp_flags & (TCP_SYN | TCP_RST | TCP_ACK)) == TCP_SYN;
 }
@@ -191,7 +191,7 @@ static __always_inline void act(struct tally *tally, const struct packet *packet
 	tally->fresh &= verdict == VERDICT_REQUEST;
 	tally->created += tally->fresh;
 	if (verdict == VERDICT_PASS) {
-		tally->passed[tally->to_service && opens(packet)]++;
+		tally->passed[tally->to_service && wants_connection(packet)]++;
 	} else if (verdict == VERDICT_DROP) {
 		tally_drop(tally, decision.reason);
 	} else {
@@ -290,8 +290,9 @@ static long one_packet(__u32 number, void *nothing __unused)
 	tally->to_service = draw_packet(tally, traffic, &packet);
 	__sync_fetch_and_add(&tally->epoch, 1);
 	act(tally, &packet);
+	struct tuple tuple = packet.tuple; /* a copy is pointed at: the stack has no room for all of the packet */
 	if (tally->fresh)
-		tally->doubled += live_twice(&packet.tuple);
+		tally->doubled += live_twice(&tuple);
 	__sync_fetch_and_add(&tally->epoch, 1);
 	tally->packets++;
 	if (traffic->sweep_every && number % traffic->sweep_every == 0)
