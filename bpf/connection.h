@@ -237,9 +237,8 @@ static __always_inline void fill(struct connection *connection, const struct tup
 	connection->deadline = entry->deadline;
 	connection->server = entry->server;
 	connection->peer = entry->peer;
-	__u64 control = place->identity | (__u64)entry->side << CONTROL_SIDE |
-			(__u64)entry->method << CONTROL_METHOD | (__u64)entry->state << CONTROL_STATE |
-			generation << CONTROL_GENERATION | (away ? AWAY : 0);
+	__u64 control = place->identity | (__u64)entry->side << CONTROL_SIDE | (__u64)entry->method << CONTROL_METHOD |
+			(__u64)entry->state << CONTROL_STATE | generation << CONTROL_GENERATION | (away ? AWAY : 0);
 	/* an exchange is a full barrier: whoever sees the slot live sees what is in it */
 	(void)__sync_lock_test_and_set(&connection->control, control);
 }
@@ -455,8 +454,7 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 		if (phase_of(control) != PHASE_LIVE)
 			return false;
 		__u32 before = state_of(control);
-		__u32 after =
-			state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), (__u8)tcp_flags);
+		__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), (__u8)tcp_flags);
 		__u32 server = READ_ONCE(owner->server);
 		struct connection *peer = peer_of(owner);
 		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))

@@ -88,7 +88,8 @@ int start_sweep(struct __sk_buff *skb __unused)
 	if (!sweep || !setting)
 		return -1;
 	setting->now = bpf_ktime_get_ns() / TICK_NS;
-	bpf_timer_init(&sweep->timer, &sweeps, CLOCK_MONOTONIC); /* it fails harmlessly when it was initialised before */
+	bpf_timer_init(&sweep->timer, &sweeps,
+		       CLOCK_MONOTONIC); /* it fails harmlessly when it was initialised before */
 	if (bpf_timer_set_callback(&sweep->timer, on_tick))
 		return -2;
 	start_sweep_timer(&sweep->timer);

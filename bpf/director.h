@@ -80,15 +80,15 @@ enum slot_side {
 
 /* Where the fields of `struct connection`'s control word are. */
 enum control_shift {
-	CONTROL_PHASE = 0,	/* 2 bits */
-	CONTROL_EXPIRING = 2,	/* the sweep is about to end it; a packet that hits it takes this back */
-	CONTROL_SIDE = 3,	/* 1 bit */
-	CONTROL_METHOD = 4,	/* 4 bits */
-	CONTROL_STATE = 8,	/* 8 bits */
-	CONTROL_PROTOCOL = 16,	/* 8 bits */
-	CONTROL_AWAY = 24,	/* it is not in its home bucket */
+	CONTROL_PHASE = 0,	 /* 2 bits */
+	CONTROL_EXPIRING = 2,	 /* the sweep is about to end it; a packet that hits it takes this back */
+	CONTROL_SIDE = 3,	 /* 1 bit */
+	CONTROL_METHOD = 4,	 /* 4 bits */
+	CONTROL_STATE = 8,	 /* 8 bits */
+	CONTROL_PROTOCOL = 16,	 /* 8 bits */
+	CONTROL_AWAY = 24,	 /* it is not in its home bucket */
 	CONTROL_GENERATION = 32, /* 16 bits, counts the uses of the slot */
-	CONTROL_TAG = 48,	/* 16 bits of the tuple's hash */
+	CONTROL_TAG = 48,	 /* 16 bits of the tuple's hash */
 };
 
 /*
@@ -123,9 +123,9 @@ _Static_assert(sizeof(struct service_key) == 24, "a hash key has no hidden paddi
 
 /* How the data plane picks from a service's ring. */
 enum selection {
-	SELECT_TURN,		/* the next turn */
-	SELECT_LEAST,		/* the least load */
-	SELECT_WEIGHTED_LEAST,	/* the least load by weight */
+	SELECT_TURN,	       /* the next turn */
+	SELECT_LEAST,	       /* the least load */
+	SELECT_WEIGHTED_LEAST, /* the least load by weight */
 };
 
 enum { NAME_SIZE = 16 };
@@ -186,7 +186,7 @@ struct server {
 	__u64 load __attribute__((aligned(64))); /* active << 32 | inactive */
 
 	struct service_key service_key __attribute__((aligned(64)));
-	__u64 serial; /* the higher, the nearer to the head of the service's list */
+	__u64 serial;	  /* the higher, the nearer to the head of the service's list */
 	__u32 deleted_at; /* the tick */
 	__u32 upper_threshold;
 	__u32 lower_threshold;
@@ -205,8 +205,8 @@ struct settings {
 	__u32 sweeps; /* full sweeps so far */
 	__u64 seed[6];
 	__u32 timeout[STATE_SLOTS]; /* in ticks, by state */
-	__u32 clock_stopped;   /* for tests: `now` is not to move by itself */
-	__u32 services_used;   /* Python looks no further than here */
+	__u32 clock_stopped;	    /* for tests: `now` is not to move by itself */
+	__u32 services_used;	    /* Python looks no further than here */
 	__u32 servers_used;
 	__u64 next_serial;
 };
@@ -239,15 +239,15 @@ struct sweep {
  * The comments are the manual's text: cause; remedy.
  */
 enum drop_reason {
-	DROP_NO_SERVER,	      /* every real server of the service is quiesced, or it has none; add one or raise a weight */
-	DROP_SERVER_DELETED,  /* the connection's real server was deleted; add it again, or let its clients reconnect */
-	DROP_TABLE_FULL,      /* no slot for a new connection; attach with a larger table (--connections) */
-	DROP_TUPLE_IN_USE,    /* a client uses one port for two services of one NAT server; it passes when the older one ends */
-	DROP_TTL_EXCEEDED,    /* the packet's time to live ended at the director; look for a routing loop */
-	DROP_NO_ROUTE,	      /* no route to the real server or back to the client; see `ip route get`, and ip_forward=1 */
-	DROP_TOO_BIG,	      /* larger than the MTU of the way out; make the MTUs of the network equal */
-	DROP_FRAGMENT,	      /* a fragment of a datagram for a service; send datagrams that fit the MTU */
-	DROP_ENDED,	      /* the connection ended while this packet was on its way; the client sends it again */
-	DROP_REWRITE,	      /* the kernel refused to change the packet; please report it */
+	DROP_NO_SERVER, /* every real server of the service is quiesced, or it has none; add one or raise a weight */
+	DROP_SERVER_DELETED, /* the connection's real server was deleted; add it again, or let its clients reconnect */
+	DROP_TABLE_FULL,     /* no slot for a new connection; attach with a larger table (--connections) */
+	DROP_TUPLE_IN_USE, /* a client uses one port for two services of one NAT server; it passes when the older one ends */
+	DROP_TTL_EXCEEDED, /* the packet's time to live ended at the director; look for a routing loop */
+	DROP_NO_ROUTE,	   /* no route to the real server or back to the client; see `ip route get`, and ip_forward=1 */
+	DROP_TOO_BIG,	   /* larger than the MTU of the way out; make the MTUs of the network equal */
+	DROP_FRAGMENT,	   /* a fragment of a datagram for a service; send datagrams that fit the MTU */
+	DROP_ENDED,	   /* the connection ended while this packet was on its way; the client sends it again */
+	DROP_REWRITE,	   /* the kernel refused to change the packet; please report it */
 	DROP_REASONS,
 };

@@ -22,7 +22,8 @@ static __always_inline struct rewriting rewriting_of(const struct decision *deci
 
 static __always_inline __u64 mac_to_u64(const __u8 *mac)
 {
-	return *(const __u16 *)mac | (__u64) * (const __u16 *)(mac + 2) << 16 | (__u64) * (const __u16 *)(mac + 4) << 32;
+	return *(const __u16 *)mac | (__u64) * (const __u16 *)(mac + 2) << 16 |
+	       (__u64) * (const __u16 *)(mac + 4) << 32;
 }
 
 static __always_inline void u64_to_mac(__u8 *mac, __u64 value)
@@ -52,8 +53,8 @@ static __always_inline bool remembers(const struct next_hop *hop)
 }
 
 /* Ask for the way out of a request (to its server) or of a reply (to the client, from the service's address). */
-static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct iphdr *ip,
-					  __be32 source, __be32 destination, __u32 interface)
+static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct iphdr *ip, __be32 source,
+					  __be32 destination, __u32 interface)
 {
 	fib->family = AF_INET;
 	fib->l4_protocol = ip->protocol;

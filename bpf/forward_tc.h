@@ -41,7 +41,8 @@ struct exit {
 };
 
 /* The route, if it may be asked: the kernel answers only where it forwards. */
-static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server, enum verdict verdict, struct exit *exit)
+static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server, enum verdict verdict,
+				   struct exit *exit)
 {
 	struct iphdr *ip = (void *)(long)skb->data + sizeof(struct ethhdr);
 	if (!server || !exit || (void *)(ip + 1) > (void *)(long)skb->data_end)
@@ -89,7 +90,8 @@ static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packe
 	__be32 from = request ? packet->ip->daddr : packet->ip->saddr;
 	__be16 from_port = packet->ports[request];
 	__u32 l4 = packet->l4_offset;
-	__u32 address_at = sizeof(struct ethhdr) + (request ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr));
+	__u32 address_at =
+		sizeof(struct ethhdr) + (request ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr));
 	__u32 port_at = l4 + (request ? offsetof(struct udphdr, dest) : offsetof(struct udphdr, source));
 	__u32 check_at = l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
 	__u64 zero_means_none = udp ? BPF_F_MARK_MANGLED_0 : 0;

@@ -22,7 +22,7 @@ typedef _Bool bool;
 #define __noinline __attribute__((noinline))
 #define __unused __attribute__((unused))
 #define SEC(name) __attribute__((section(name), used))
-#define __uint(name, value) int(*name)[value]
+#define __uint(name, value) int (*name)[value]
 #define __type(name, value) typeof(value) *name
 #define __array(name, value) typeof(value) *name[]
 #define offsetof(type, member) __builtin_offsetof(type, member)
@@ -184,7 +184,7 @@ struct bpf_redir_neigh {
 
 enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
 
-static void *(*bpf_map_lookup_elem)(void *map, const void *key) __unused = (void *)1;
+static void *(*bpf_map_lookup_elem)(void *map, const void *key)__unused = (void *)1;
 static __u64 (*bpf_ktime_get_ns)(void) __unused = (void *)5;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
 				   __u64 flags) __unused = (void *)9;
@@ -192,7 +192,8 @@ static long (*bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 fr
 				   __u64 flags) __unused = (void *)10;
 static long (*bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
 				   __u64 flags) __unused = (void *)11;
-static long (*bpf_skb_load_bytes)(const struct __sk_buff *skb, __u32 offset, void *to, __u32 length) __unused = (void *)26;
+static long (*bpf_skb_load_bytes)(const struct __sk_buff *skb, __u32 offset, void *to,
+				  __u32 length) __unused = (void *)26;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) __unused = (void *)23;
 static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) __unused = (void *)39;
 static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int size, __u32 flags) __unused = (void *)69;

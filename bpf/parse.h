@@ -11,9 +11,9 @@ struct packet {
 	struct tcphdr *tcp; /* this or the next, the other is null: so the verifier knows how much is there */
 	struct udphdr *udp;
 	__be16 *ports;
-	__u32 length;	   /* of layer 3 */
-	__u32 l4_offset;   /* from the start of the frame */
-	__u8 options;	   /* how many bytes of them the IP header has */
+	__u32 length;	 /* of layer 3 */
+	__u32 l4_offset; /* from the start of the frame */
+	__u8 options;	 /* how many bytes of them the IP header has */
 	__u8 tcp_flags;
 	bool fragment;
 };

@@ -11,7 +11,6 @@ enum direction {
 	DIRECTION_SLOTS = 4,
 };
 
-
 enum tcp_event { EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NOTHING, EVENTS };
 
 enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_ACK = 0x10 };

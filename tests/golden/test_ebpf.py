@@ -41,7 +41,7 @@ def _replay(plane: Plane, steps: list[Step]) -> Iterator[tuple[str, Outcome]]:
 
 def _until_refused(plane: Plane, steps: list[Step]) -> tuple[list[tuple[str, Outcome]], bool]:
     """The steps up to the first that needs what the director lacks, and whether there was such a one."""
-    replayed = []
+    replayed: list[tuple[str, Outcome]] = []
     for step, recorded in zip(_replay(plane, steps), _recorded(steps), strict=True):
         if _lacks(step[1], recorded[1]):
             return replayed, True

@@ -189,7 +189,7 @@ def attachments(table: Table) -> list[Attachment]:
 
 
 def detach(table: Table, attached: Sequence[Attachment]) -> None:
-    """Take the data plane off interfaces. A clsact qdisc that came with it goes with it, unless others use it by now."""
+    """Take the data plane off interfaces. A clsact qdisc that came with it goes, too, unless others use it by now."""
     for attachment in attached:
         index = attachment.interface.index
         if attachment.xdp:

@@ -1,8 +1,9 @@
 """Where a network namespace's director is kept: a directory of pins in a bpffs of pylvs's own.
 
 It is named by the namespace's cookie. The cookie (unlike an inode) is never used twice, so pins of a namespace that is
-gone are never taken for another's. The bpffs is not /sys/fs/bpf, because `ip netns exec` hides that one. It is mounted in
-the outermost mount namespace that can be reached: what is mounted inside `ip netns exec` would vanish with the command.
+gone are never taken for another's. The bpffs is not /sys/fs/bpf, because `ip netns exec` hides that one. It is mounted
+in the outermost mount namespace that can be reached: what is mounted inside `ip netns exec` would vanish with the
+command.
 """
 
 from __future__ import annotations

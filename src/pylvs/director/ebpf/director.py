@@ -1,7 +1,7 @@
 """The eBPF director: the contract over the live maps of one network namespace. No process stays behind.
 
-A command that only lists takes no lock and loads nothing; one that changes something holds the namespace's lock until it
-is closed, and loads and attaches the data plane if there is none.
+A command that only lists takes no lock and loads nothing; one that changes something holds the namespace's lock until
+it is closed, and loads and attaches the data plane if there is none.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class EbpfDirector:
         return registry.services.get(id) if registry and isinstance(id, VirtualAddress) else None
 
     def add_service(self, service: VirtualService) -> None:
-        """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`; the first one loads the data plane."""
+        """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`. The first one loads all."""
         if self._find(service.id) is not None:
             raise ServiceExists
         id = _checked(service)
