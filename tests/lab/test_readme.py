@@ -95,3 +95,19 @@ def test_runnable_blocks_print_what_readme_says() -> None:
             done = run(command)
             assert (done.returncode, done.stderr) == (0, ""), command
             assert without_trailing_blanks(done.stdout) == without_trailing_blanks(printed), command
+
+
+@pytest.mark.root
+@pytest.mark.lab
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces and loads BPF programs")
+@pytest.mark.usefixtures("director")
+def test_the_lab_does_what_readme_says() -> None:
+    lab = next(block for block in blocks(runnable=False) if block[0][0].startswith("pylvs lab up"))
+    name = f"readme-{os.getpid()}"
+    try:
+        for command, printed in lab:
+            done = run(command.replace("--name try", f"--name {name}"))
+            assert (done.returncode, done.stderr) == (0, ""), command
+            assert printed in ("", done.stdout), command
+    finally:
+        run(f"pylvs lab down --name {name}")
