@@ -168,8 +168,8 @@ struct next_hop {
 	__u64 source_mac;      /* the same; above them the high half */
 	__u32 good_until;
 	__u32 mtu;
-	__be32 gateway; /* the neighbour to send to: the server itself where it is on-link */
-	__u32 pad;
+	__be32 gateway;	     /* the neighbour to send to: the server itself where it is on-link */
+	__u32 answers_until; /* the tick until which XDP may send the server's answers without asking the kernel to probe */
 };
 
 /* A real server of one service. First what a packet needs, then what changes with each connection, then what Python keeps. */

@@ -52,13 +52,14 @@ static __always_inline bool remembers(const struct next_hop *hop)
 	return !due(READ_ONCE(hop->good_until), now_in_ticks());
 }
 
-/* Ask for the way out of a request (to its server) or of a reply (to the client, from the service's address). */
-static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct iphdr *ip, __be32 source,
-					  __be32 destination, __u32 interface)
+/*
+ * Ask for the way out: of a request to its server, as IPVS does by the server's address alone (what is found is remembered for
+ * every client), or of a reply to its client, from the service's address.
+ */
+static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, __be32 source, __be32 destination,
+					  __u32 interface)
 {
 	fib->family = AF_INET;
-	fib->l4_protocol = ip->protocol;
-	fib->tos = ip->tos;
 	fib->ipv4_src = source;
 	fib->ipv4_dst = destination;
 	fib->ifindex = interface;

@@ -41,18 +41,17 @@ struct exit {
 };
 
 /* The route, if it may be asked: the kernel answers only where it forwards. */
-static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server, enum verdict verdict,
+static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server, enum verdict verdict, __u32 length,
 				   struct exit *exit)
 {
 	struct iphdr *ip = (void *)(long)skb->data + sizeof(struct ethhdr);
 	if (!server || !exit || (void *)(ip + 1) > (void *)(long)skb->data_end)
 		return DROP_NO_ROUTE;
-	/* what is to be segmented fits, but must ask all the same: only then the route tells its MTU */
-	struct bpf_fib_lookup fib = {.tot_len = skb->gso_size ? 1 : bpf_ntohs(ip->tot_len)};
+	struct bpf_fib_lookup fib = {.tot_len = length};
 	bool reply = verdict == VERDICT_REPLY;
-	__be32 source = reply ? server->service_key.vip.word[3] : ip->saddr;
+	__be32 source = reply ? server->service_key.vip.word[3] : 0;
 	__be32 destination = reply ? ip->daddr : server->address.word[3];
-	long result = look_up_route(skb, &fib, ip, source, destination, skb->ifindex);
+	long result = look_up_route(skb, &fib, source, destination, skb->ifindex);
 	exit->interface = fib.ifindex;
 	exit->gateway = fib.ipv4_dst;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
@@ -75,11 +74,13 @@ static __always_inline int find_exit(struct __sk_buff *skb, const struct packet 
 				     enum verdict verdict, struct exit *exit)
 {
 	const struct next_hop *hop = &server->next_hop;
+	/* of what is to be segmented, a segment has to fit */
+	__u32 length = skb->gso_size ? skb->gso_size + packet->headers : packet->length;
 	if (verdict == VERDICT_REPLY || !remembers(hop))
-		return look_up_exit(skb, server, verdict, exit);
+		return look_up_exit(skb, server, verdict, length, exit);
 	exit->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
 	exit->gateway = READ_ONCE(hop->gateway);
-	return !skb->gso_size && packet->length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
+	return length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
 }
 
 static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packet *packet, struct rewriting to,

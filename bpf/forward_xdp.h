@@ -51,7 +51,7 @@ static __noinline int look_up_client(struct xdp_md *ctx, __be32 vip, struct way 
 	if (!way || (void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return false;
 	struct bpf_fib_lookup fib = {.tot_len = bpf_ntohs(ip->tot_len)};
-	if (look_up_route(ctx, &fib, ip, vip, ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
+	if (look_up_route(ctx, &fib, vip, ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	way->destination_mac = mac_to_u64(fib.dmac);
 	way->source_mac = mac_to_u64(fib.smac);
@@ -59,13 +59,18 @@ static __noinline int look_up_client(struct xdp_md *ctx, __be32 vip, struct way 
 	return true;
 }
 
-/* For the same reason the first answer of a connection goes through tc. */
+/* For the same reason the first answer of a connection goes through tc, and one answer of each server every second. */
 static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packet *packet,
 					  const struct decision *decision, struct way *way)
 {
 	struct way found = {};
-	if (packet->tuple.protocol == IPPROTO_TCP && packet->tcp_flags & TCP_SYN)
+	struct next_hop *hop = &decision->server->next_hop;
+	if (packet->tcp_flags & TCP_SYN)
 		return false;
+	if (due(READ_ONCE(hop->answers_until), now_in_ticks())) {
+		WRITE_ONCE(hop->answers_until, now_in_ticks() + TICKS_A_SECOND);
+		return false;
+	}
 	if (!look_up_client(ctx, decision->server->service_key.vip.word[3], &found))
 		return false;
 	*way = found;

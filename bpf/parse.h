@@ -13,6 +13,7 @@ struct packet {
 	__be16 *ports;
 	__u32 length;	 /* of layer 3 */
 	__u32 l4_offset; /* from the start of the frame */
+	__u32 headers;	 /* bytes of layers 3 and 4 */
 	__u8 options;	 /* how many bytes of them the IP header has */
 	__u8 tcp_flags;
 	bool fragment;
@@ -80,6 +81,7 @@ static __always_inline bool parse(void *data, void *data_end, __u32 size, struct
 		packet->udp = NULL;
 		packet->ports = &tcp->source;
 		packet->tcp_flags = tcp->flags;
+		packet->headers = header + tcp->doff * 4;
 	} else {
 		struct udphdr *udp = take(&cursor, struct udphdr);
 		if (!udp || payload < sizeof(struct udphdr))
@@ -88,6 +90,7 @@ static __always_inline bool parse(void *data, void *data_end, __u32 size, struct
 		packet->udp = udp;
 		packet->ports = &udp->source;
 		packet->tcp_flags = 0;
+		packet->headers = header + sizeof(struct udphdr);
 	}
 	packet->tuple.source = ipv4_address(ip->saddr);
 	packet->tuple.destination = ipv4_address(ip->daddr);

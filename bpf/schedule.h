@@ -5,8 +5,6 @@
 #include "maps.h"
 #include "parse.h"
 
-enum { MAX_TURNS = 65536 };
-
 static __always_inline struct server *server_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&servers, &index);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 from pylvs.errors import NotPermitted, PylvsError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _provide_streams()
     try:
         if arguments[:1] == ["ipvsadm"]:
             return _ipvsadm(arguments[1:])
@@ -25,9 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         report(NotPermitted(str(error)) if isinstance(error, PermissionError) else PylvsError(str(error)))
-        return 1
+        return 255 if arguments[:1] == ["ipvsadm"] else 1
     except KeyboardInterrupt:
         return 130
+
+
+def _provide_streams() -> None:
+    """A closed stream is an empty one, and what a terminal can't show is shown escaped."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115  # open as long as the process
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _ipvsadm(arguments: Sequence[str]) -> int:

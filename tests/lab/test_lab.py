@@ -249,3 +249,11 @@ def test_wrong_words_for_a_lab_that_is_up(lab: LabFactory) -> None:
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "rs9" in unknown.stderr
     assert pylvs("lab", "exec", "--name", built.name, "rs1", "--", "no-such-command").returncode == 127
+
+
+def test_down_ends_a_server_whose_namespace_lost_its_name(lab: LabFactory) -> None:
+    one = lab("nat", service=False)
+    subprocess.run(["ip", "netns", "delete", one.namespace("rs1")], check=True)
+    assert remains(one.name)[1]
+    one.down()
+    assert remains(one.name) == (set(), [], False)

@@ -107,3 +107,18 @@ def test_a_killed_command_leaves_a_director_that_works(bare: LabUnderTest) -> No
         assert bare.pylvs("upgrade").returncode == 0
         assert ask(held) == mine
     assert {fetch(bare), fetch(bare)} == set(bare.rips)
+
+
+def test_lost_pins_are_found_again_with_their_connections(bare: LabUnderTest) -> None:
+    serve(bare)
+    assert fetch(bare)
+    before = bare.pylvs("ipvsadm", "-Sn").stdout
+    directory = pins(bare)
+    for pin in directory.iterdir():
+        pin.unlink()
+    directory.rmdir()
+    assert fetch(bare), "traffic needs no pins"
+    assert bare.pylvs("ipvsadm", "-Sn").stdout == before
+    assert len(bare.pylvs("ipvsadm", "-Lnc").stdout.splitlines()) == 2 + 2
+    assert directory.is_dir()
+    assert fetch(bare)

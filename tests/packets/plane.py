@@ -203,7 +203,7 @@ class Plane:
                 raw.next_hop = next_hop(self, address, NARROW_MTU if address == NARROW else 1500)
 
 
-def next_hop(plane: Plane, rip: str, mtu: int = 1500) -> abi.NextHop:
+def next_hop(plane: Plane, rip: str, mtu: int = 1500, *, answered: bool = True) -> abi.NextHop:
     """What tc remembers of the way to a server."""
     mac, device = NEIGHBOURS[rip]
     index = plane.indexes[device]
@@ -213,6 +213,7 @@ def next_hop(plane: Plane, rip: str, mtu: int = 1500) -> abi.NextHop:
         good_until=plane.settings.now + abi.TICKS_A_SECOND,
         mtu=mtu,
         gateway=int.from_bytes(socket.inet_aton(rip), "big"),
+        answers_until=plane.settings.now + abi.TICKS_A_SECOND if answered else 0,
     )
 
 

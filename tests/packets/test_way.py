@@ -45,7 +45,7 @@ def as_gso(plane: Plane, frame: bytes, size: int) -> Outcome:
 def test_xdp_learns_the_way_from_tc_for_a_second(plane: Plane) -> None:
     plane.serve(WEB, f"{RIP1}:80", method=DR)
     assert plane.run("xdp", SYN).hook == "tc"
-    assert bytes(hop(plane)) == bytes(next_hop(plane, RIP1))
+    assert bytes(hop(plane)) == bytes(next_hop(plane, RIP1, answered=False))
     assert plane.run("xdp", SYN).hook == "xdp"
     plane.advance(abi.TICKS_A_SECOND)
     assert plane.run("xdp", SYN).hook == "tc"
@@ -97,7 +97,7 @@ def test_a_server_behind_a_gateway(plane: Plane) -> None:
     plane.serve(WEB, "203.0.113.9:80")
     with route(f"203.0.113.0/24 via {RIP3}"):
         assert plane.run("xdp", SYN).verdict == SENT
-        assert bytes(hop(plane)) == bytes(next_hop(plane, RIP3))
+        assert bytes(hop(plane)) == bytes(next_hop(plane, RIP3, answered=False))
         outcome = plane.run("xdp", SYN)
         assert (outcome.verdict, outcome.hook) == (SENT, "xdp")
         assert outcome.frame[30:34] == word("203.0.113.9")

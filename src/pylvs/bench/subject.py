@@ -73,7 +73,7 @@ class Director:
         hop.destination_mac = int.from_bytes(_wire(mac), "little") | (index & 0xFFFF) << 48
         hop.source_mac = int.from_bytes(self.interface.mac, "little") | index >> 16 << 48
         hop.mtu = 1500
-        hop.good_until = (self.table.settings.now + _FOR_GOOD) % 2**32
+        hop.good_until = hop.answers_until = (self.table.settings.now + _FOR_GOOD) % 2**32
 
     def _keep_connections(self) -> None:
         """No connection ends while it is measured."""

@@ -15,7 +15,7 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 def _capacity(name: str, default: int, what: str) -> Callable[[_Command], _Command]:
-    return click.option(name, type=click.IntRange(1, 1 << 28), default=default, show_default=True, help=what)
+    return click.option(name, type=click.IntRange(1, 1 << 28), help=f"{what} [default: {default}]")
 
 
 @click.command()
@@ -24,7 +24,9 @@ def _capacity(name: str, default: int, what: str) -> Callable[[_Command], _Comma
 @_capacity("--connections", abi.DEFAULT_BUCKETS * abi.SLOTS, "Slots of the connection table (NAT takes two each).")
 @_capacity("--services", abi.DEFAULT_SERVICES, "Virtual services.")
 @_capacity("--servers", abi.DEFAULT_SERVERS, "Real servers of all services.")
-def attach(interfaces: tuple[str, ...], hook: str, connections: int, services: int, servers: int) -> None:
+def attach(
+    interfaces: tuple[str, ...], hook: str, connections: int | None, services: int | None, servers: int | None
+) -> None:
     """Load the data plane if it isn't, and attach it to INTERFACEs.
 
     Without any: to every Ethernet interface that is up and has an IPv4 address. `auto` takes XDP where a NIC's driver
@@ -33,7 +35,9 @@ def attach(interfaces: tuple[str, ...], hook: str, connections: int, services: i
     from pylvs.director.ebpf import control
     from pylvs.director.ebpf.capacity import Capacity
 
-    control.attach(interfaces, hook, Capacity(connections, services, servers))
+    asked = {"connections": connections, "services": services, "servers": servers}
+    given = {name: number for name, number in asked.items() if number is not None}
+    control.attach(interfaces, hook, Capacity(**given) if given else None)
 
 
 @click.command()

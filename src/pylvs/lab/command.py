@@ -107,7 +107,7 @@ def _remove(name: str) -> None:
     with interruption.postponed():
         nodes = namespace.labs().get(name, set())
         names = [namespace_of(name, where) for where in sorted(nodes)]
-        lived_in = namespace.identities(names)
+        lived_in = namespace.identities(names) | namespace.of_servers(name)
         namespace.end_processes(lived_in)
         cookie = _detach(namespace_of(name, "director")) if "director" in nodes else None
         # Without their names nobody enters them any more, so none can slip in behind the last look.

@@ -69,6 +69,21 @@ def identities(names: Iterable[str]) -> frozenset[Identity]:
     return frozenset(found for name in names if (found := _identity(_NAMED / name)) and found not in own)
 
 
+def of_servers(lab: str) -> frozenset[Identity]:
+    """Where the real servers of a lab live, also when the names of their namespaces were taken away behind its back."""
+    own = {_identity("/proc/1/ns/net"), _identity("/proc/self/ns/net")}
+    found = {_identity(entry / "ns/net") for entry in Path("/proc").iterdir() if _is_server(entry, lab)}
+    return frozenset(one for one in found if one and one not in own)
+
+
+def _is_server(process: Path, lab: str) -> bool:
+    try:
+        words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return False
+    return "pylvs.lab.server" in words and "--lab" in words and words[words.index("--lab") + 1] == lab
+
+
 def processes(namespaces: frozenset[Identity]) -> list[int]:
     """Who lives in any of them, except the caller."""
     everyone = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())

@@ -21,7 +21,8 @@ def _place(servers: Servers, taken: Taken | None) -> int:
 
 
 def _reached(taken: Taken) -> int:
-    return taken.mark if taken.last is None else eligible(taken.servers)[taken.last] + 1
+    turns = eligible(taken.servers)
+    return taken.mark if taken.last is None or taken.last >= len(turns) else turns[taken.last] + 1
 
 
 def _lay_out(servers: Servers, mark: int) -> Ring:

@@ -33,9 +33,9 @@ def _place(servers: Servers, taken: Taken | None) -> int:
 
 
 def _reached(taken: Taken) -> int:
-    if taken.last is None:
-        return taken.mark
     step, heights = _heights(taken.servers)
+    if taken.last is None or taken.last >= sum(heights):
+        return taken.mark
     return (_floor(heights, taken.last) - 1) * step + 1
 
 

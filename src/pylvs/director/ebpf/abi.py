@@ -274,7 +274,7 @@ class NextHop(Structure):
     good_until: int
     mtu: int
     gateway: int
-    pad: int
+    answers_until: int
 
     _fields_ = (
         ("destination_mac", c_uint64),
@@ -282,7 +282,7 @@ class NextHop(Structure):
         ("good_until", c_uint32),
         ("mtu", c_uint32),
         ("gateway", c_uint32_be),
-        ("pad", c_uint32),
+        ("answers_until", c_uint32),
     )
 
 

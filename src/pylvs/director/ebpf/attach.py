@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HOOKS = ("auto", "tc", "xdp")
 TC_HANDLE, TC_PRIORITY = 0x1, 0x10
 _SIOCGIFHWADDR, _SIOCGIFFLAGS, _SIOCETHTOOL = 0x8927, 0x8913, 0x8946
-_ETHTOOL_GDRVINFO = 0x3
+_ETHTOOL_GDRVINFO, _ETHTOOL_GFLAGS, _RX_VLAN = 0x3, 0x25, 1 << 8
 _ETHERNET = 1
 _UP, _LOOPBACK = 0x1, 0x8
 _LEAVE_CHECKSUMS_UNDONE = ("veth", "virtio_net", "tun", "vif", "bridge", "dummy", "bonding", "802.1Q VLAN Support")
@@ -52,7 +52,7 @@ class Attachment(Value):
 
 def _ask(request: int, name: str) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        return fcntl.ioctl(control.fileno(), request, struct.pack("16s24x", name.encode()))[16:]
+        return fcntl.ioctl(control.fileno(), request, struct.pack("16s24x", os.fsencode(name)))[16:]
 
 
 def interface_named(name: str) -> Interface:
@@ -101,7 +101,7 @@ class _DriverInfo(ctypes.Structure):
 def _driver(name: str) -> str:
     """As `ethtool -i` says: /sys may show another namespace's interfaces. Empty where the driver doesn't say."""
     info = _DriverInfo(command=_ETHTOOL_GDRVINFO)
-    request = struct.pack("16sQ16x", name.encode(), ctypes.addressof(info))
+    request = struct.pack("16sQ16x", os.fsencode(name), ctypes.addressof(info))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         try:
             fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request)
@@ -111,11 +111,23 @@ def _driver(name: str) -> str:
     return driver.decode()
 
 
+def _strips_vlan_tags(name: str) -> bool:
+    """XDP would take another VLAN's frames for its own when the NIC has moved the tag out of them; tc sees the tag."""
+    value = (ctypes.c_uint32 * 2)(_ETHTOOL_GFLAGS, 0)
+    request = struct.pack("16sQ16x", os.fsencode(name), ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        try:
+            fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request)
+        except OSError:
+            return False
+    return bool(value[1] & _RX_VLAN)
+
+
 def _wants_xdp(interface: Interface, hook: str) -> bool:
     if hook != "auto":
         return hook == "xdp"
     driver = _driver(interface.name)
-    return bool(driver) and driver not in _LEAVE_CHECKSUMS_UNDONE
+    return bool(driver) and driver not in _LEAVE_CHECKSUMS_UNDONE and not _strips_vlan_tags(interface.name)
 
 
 def attach(table: Table, interfaces: Iterable[Interface], hook: str = "auto") -> None:
@@ -165,13 +177,17 @@ def _tell(table: Table, interface: Interface, sending: abi.XdpSending, *, made_c
 
 
 def _attached_xdp(table: Table, interface: Interface) -> bool:
-    number = libbpf.attached_xdp(interface.index)
-    return bool(number) and number == libbpf.program_id(table.fd("director_xdp"))
+    return _is_of(table, libbpf.attached_xdp(interface.index))
+
+
+def _is_of(table: Table, number: int) -> bool:
+    """Whether a program works on this table, whichever version of pylvs it came from."""
+    return bool(number) and libbpf.uses_map(number, libbpf.map_info(table.fd("connections")).id)
 
 
 def _attached_tc(table: Table, interface: Interface) -> bool:
     number = libbpf.attached_tc(interface.index, handle=TC_HANDLE, priority=TC_PRIORITY)
-    return bool(number) and number == libbpf.program_id(table.fd("director_tc"))
+    return _is_of(table, number)
 
 
 def attachments(table: Table) -> list[Attachment]:
@@ -188,8 +204,11 @@ def attachments(table: Table) -> list[Attachment]:
     return found
 
 
-def detach(table: Table, attached: Sequence[Attachment]) -> None:
-    """Take the data plane off interfaces. A clsact qdisc that came with it goes, too, unless others use it by now."""
+def detach(table: Table, attached: Sequence[Attachment], *, whole: bool = False) -> None:
+    """Take the data plane off interfaces: for good, or (`whole`) because it goes altogether.
+
+    A clsact qdisc that came with it goes, too, unless others use it by now.
+    """
     for attachment in attached:
         index = attachment.interface.index
         if attachment.xdp:
@@ -198,7 +217,8 @@ def detach(table: Table, attached: Sequence[Attachment]) -> None:
             libbpf.detach_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
             if _entry(table, index).made_clsact and not _has_filters(index):
                 libbpf.destroy_ingress(index)
-        libbpf.update(table.fd("interfaces"), word(index % abi.INTERFACES), bytes(abi.Interface(index=index)))
+        known = abi.Interface() if whole else abi.Interface(index=index)
+        libbpf.update(table.fd("interfaces"), word(index % abi.INTERFACES), bytes(known))
 
 
 def _has_filters(index: int) -> bool:
@@ -208,14 +228,16 @@ def _has_filters(index: int) -> bool:
         return any(list(route.get_filters(index=index, parent=parent)) for parent in (0xFFFFFFF2, 0xFFFFFFF3))
 
 
-def replace(table: Table, attached: Sequence[Attachment], old_xdp: int) -> None:
-    """Swap the programs on interfaces for the table's; `old_xdp` is a descriptor of the XDP program there now."""
+def replace(table: Table, attached: Sequence[Attachment]) -> None:
+    """Swap the programs on interfaces for the table's."""
     for attachment in attached:
         index = attachment.interface.index
         if attachment.tc:
             libbpf.attach_tc(index, table.fd("director_tc"), handle=TC_HANDLE, priority=TC_PRIORITY)
         if attachment.xdp:
-            libbpf.attach_xdp(index, table.fd("director_xdp"), instead_of=old_xdp)
+            old = libbpf.program_fd_by_id(libbpf.attached_xdp(index))
+            libbpf.attach_xdp(index, table.fd("director_xdp"), instead_of=old)
+            os.close(old)
 
 
 def take_over_xdp(table: Table, interface: Interface, number: int) -> None:

@@ -132,12 +132,25 @@ def mounted() -> str | None:
 
 
 def _namespaces() -> Iterator[str]:
-    """A path for every network namespace that a process lives in or that is mounted somewhere; some come twice."""
-    yield from (f"/proc/{pid}/ns/net" for pid in os.listdir("/proc") if pid.isdigit())
-    for line in _read("/proc/self/mountinfo").splitlines():
+    """A path for every network namespace that lives by a thread, by an open file or by a mount; some come twice."""
+    mounts: set[str] = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            yield from (f"/proc/{pid}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{pid}/task"))
+            files = (f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd"))
+            yield from (path for path in files if os.readlink(path).startswith("net:["))
+            if (own := os.readlink(f"/proc/{pid}/ns/mnt")) not in mounts:
+                mounts.add(own)
+                yield from _mounted_namespaces(pid)
+        except OSError:
+            continue
+
+
+def _mounted_namespaces(pid: str) -> Iterator[str]:
+    for line in _read(f"/proc/{pid}/mountinfo").splitlines():
         fields = line.split()
         if fields[3].startswith("net:["):
-            yield fields[4]
+            yield f"/proc/{pid}/root{fields[4]}"
 
 
 def _live_cookies() -> set[int]:
@@ -169,10 +182,11 @@ def _live_cookies() -> set[int]:
 
 def remove_orphans(base: str) -> None:
     """Unpin the directors of network namespaces that are gone: their pins alone keep their memory and their timer."""
-    pins = {int(name.split("-")[1]): f"{base}/{name}" for name in os.listdir(base) if name.startswith("netns-")}
-    if pins:
-        for cookie in pins.keys() - _live_cookies():
-            forget(pins[cookie], cookie)
+    pins = [(int(name.split("-")[1]), f"{base}/{name}") for name in os.listdir(base) if name.startswith("netns-")]
+    live = _live_cookies() if pins else set()
+    for cookie, directory in pins:
+        if cookie not in live:
+            forget(directory, cookie)
 
 
 def pin_directory(base: str, cookie: int | None = None) -> str:
@@ -187,10 +201,14 @@ def lock_path(cookie: int) -> str:
 
 def remove_pins(directory: str) -> None:
     """Unpin everything in a directory of pins, and the directory."""
-    if os.path.isdir(directory):
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
-        os.rmdir(directory)
+    going = directory if directory.endswith(("-new", "-gone")) else f"{directory}-gone"
+    if os.path.isdir(directory) and going != directory:
+        remove_pins(going)  # of one that was cut short
+        os.rename(directory, going)  # nobody sees half a director
+    if os.path.isdir(going):
+        for name in os.listdir(going):
+            os.unlink(f"{going}/{name}")
+        os.rmdir(going)
 
 
 def forget(directory: str, cookie: int) -> None:

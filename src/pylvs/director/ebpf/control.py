@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from pylvs.director.ebpf import attach as attaching
 from pylvs.director.ebpf import bpffs, load
 from pylvs.director.ebpf.director import EbpfDirector
@@ -18,24 +16,37 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.table import Table
 
 
-def attach(names: Sequence[str], hook: str, capacity: Capacity) -> None:
+def attach(names: Sequence[str], hook: str, capacity: Capacity | None) -> None:
     """Attach to the named interfaces, or to every one that needs it; loads the data plane first if need be."""
     interfaces = [attaching.interface_named(name) for name in names]
     director = EbpfDirector(hook=hook, capacity=capacity, interfaces=interfaces)
     try:
-        was_there = director.table is not None
-        table = director.loaded()
-        if was_there:
-            attaching.attach(table, interfaces or attaching.candidates(), hook)
+        if director.table is not None and capacity is not None:
+            raise DataPlaneError(
+                "the data plane is loaded already, and its capacities are fixed",
+                hint="save the rules (ipvsadm -Sn), `pylvs detach`, attach anew and restore them",
+            )
+        interfaces = interfaces or attaching.candidates()
+        if not interfaces:
+            raise DataPlaneError(
+                "there is no interface to attach to: none is Ethernet, up, and has an IPv4 address",
+                hint="bring one up, or name one: pylvs attach INTERFACE",
+            )
+        attaching.attach(director.loaded(), interfaces, hook)
     finally:
         director.close()
 
 
-def _running(director: EbpfDirector) -> Table:
+def _found(director: EbpfDirector) -> Table:
     if director.table is None:
         raise DataPlaneError(
             "no director runs in this network namespace", hint="`pylvs attach`, or the first `ipvsadm -A`, starts one"
         )
+    return director.table
+
+
+def _running(director: EbpfDirector) -> Table:
+    _found(director)
     return director.loaded()
 
 
@@ -51,7 +62,8 @@ def detach(names: Sequence[str]) -> None:
                 raise UsageError(
                     f"no data plane on interface {name!r}", hint=f"it is on: {', '.join(sorted(known)) or 'none'}"
                 )
-        attaching.detach(table, [one for one in attached if not names or one.interface.name in names])
+        leaving = [one for one in attached if not names or one.interface.name in names]
+        attaching.detach(table, leaving, whole=not names)
         if not names:
             bpffs.forget(table.pins, bpffs.netns_cookie())
     finally:
@@ -64,11 +76,9 @@ def upgrade() -> None:
     try:
         table = _running(director)
         attached = attaching.attachments(table)
-        old_xdp = os.dup(table.fd("director_xdp"))
         fresh = load.load_again(table.pins, {name: table.fd(name) for name in PINNED_MAPS})
-        attaching.replace(fresh, attached, old_xdp)
+        attaching.replace(fresh, attached)
         load.start_sweep(fresh)
-        os.close(old_xdp)
         fresh.close()
     finally:
         director.close()
@@ -78,9 +88,7 @@ def drops() -> dict[str, int]:
     """Counts by reason since the data plane was loaded."""
     director = EbpfDirector()
     try:
-        if director.table is None:
-            return {}
-        return director.table.drops()
+        return _found(director).drops()
     finally:
         director.close()
 

@@ -22,6 +22,7 @@ from pylvs.errors import (
     NoSuchService,
     NotPermitted,
     NotYetSupported,
+    Refused,
     ServiceExists,
     ServiceNotDefined,
 )
@@ -98,8 +99,10 @@ class EbpfDirector:
 
         if self._lock is None:
             self._lock, self._slots = Lock(self._cookie), None
-            if self._live is None:
-                self._open()
+            if self._live is not None:  # what was seen without the lock may be gone by now
+                self._live.close()
+                self._live = None
+            self._open()
         if self._live is None:
             self._live = self._start()
         elif load.sweep_stands_still(self._live):
@@ -149,22 +152,32 @@ class EbpfDirector:
         assert self._live is not None
         raw = self._live.services[number]
         service = VirtualService(unpack_key(raw.key), raw.scheduler.decode())
+        zero = abi.Statistics.from_buffer_copy(raw.zero)  # before the totals: they only grow
         totals = self._live.statistics("service_statistics", number)
         servers = tuple(self._server_snapshot(n) for n in registry.servers[number])
-        return ServiceSnapshot(service, servers, counters_since(totals, raw.zero))
+        return ServiceSnapshot(service, servers, counters_since(totals, zero))
 
     def _server_snapshot(self, number: int) -> ServerSnapshot:
         assert self._live is not None
         raw = self._live.servers[number]
-        totals = self._live.statistics("server_statistics", number)
+        zero = abi.Statistics.from_buffer_copy(raw.zero)
+        counters = counters_since(self._live.statistics("server_statistics", number), zero)
         load_now = raw.load
-        return ServerSnapshot(
-            unpack_server(raw), load_now >> 32, load_now & 0xFFFFFFFF, 0, counters_since(totals, raw.zero)
-        )
+        return ServerSnapshot(unpack_server(raw), load_now >> 32, load_now & 0xFFFFFFFF, 0, counters)
 
     def _find(self, id: ServiceId) -> int | None:
         registry = self._registry
         return registry.services.get(id) if registry and isinstance(id, VirtualAddress) else None
+
+    def _to_change(self, id: ServiceId, missing: type[Refused]) -> tuple[Registry, VirtualAddress, int]:
+        """A service's slot, under the lock; raises `missing`. Looks before it locks: nothing is loaded for nothing."""
+        if self._find(id) is None:
+            raise missing
+        _, registry = self._changing()
+        number = self._find(id)
+        if number is None or not isinstance(id, VirtualAddress):
+            raise missing
+        return registry, id, number
 
     def add_service(self, service: VirtualService) -> None:
         """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`. The first one loads all."""
@@ -185,9 +198,8 @@ class EbpfDirector:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`."""
         if self._find(service.id) is None:
             raise NoSuchService
-        id = _checked(service)
-        table, registry = self._changing()
-        number = registry.services[id]
+        _, _, number = self._to_change(_checked(service), NoSuchService)
+        table = self.loaded()
         if table.services[number].scheduler.decode() != service.scheduler:
             self._set_scheduler(number, service.scheduler)
 
@@ -195,10 +207,10 @@ class EbpfDirector:
         table, registry = self._changing()
         scheduler = SCHEDULERS[name]
         raw = table.services[number]
-        raw.scheduler = name.encode()
         ring = scheduler.ring(self._servers(registry.servers[number]))
         self._swap_ring(number, ring)
         raw.selection = int(scheduler.selection)
+        raw.scheduler = name.encode()  # last: whoever repeats an edit that was cut short does all of it
 
     def _servers(self, numbers: Sequence[int]) -> tuple[RealServer, ...]:
         assert self._live is not None
@@ -208,8 +220,9 @@ class EbpfDirector:
         table, registry = self._changing()
         slots = registry.servers[number]
         raw = table.services[number]
-        raw.turns_at_swap = raw.turns_taken
-        make_ring(table, number, [slots[turn] for turn in ring.turns], ring.start)
+        taken = raw.turns_taken
+        make_ring(table, number, [slots[turn] for turn in ring.turns], ring.start - taken)
+        raw.turns_at_swap = taken
         raw.mark, raw.ring_size, raw.ring_start = ring.mark, len(ring.turns), ring.start
 
     def _taken(self, number: int, servers: tuple[RealServer, ...]) -> Taken:
@@ -227,18 +240,15 @@ class EbpfDirector:
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
-        if self._find(id) is None:
-            raise NoSuchService
-        self._changing()[1].delete_service(id)  # type: ignore[arg-type]
+        registry, id, _ = self._to_change(id, NoSuchService)
+        registry.delete_service(id)
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
         if self._find(id) is None:
             raise ServiceNotDefined
-        assert isinstance(id, VirtualAddress)
         rules.check_server(id, server)
-        table, registry = self._changing()
-        number = registry.services[id]
+        registry, id, number = self._to_change(id, ServiceNotDefined)
         if registry.find_server(number, server.endpoint) is not None:
             raise DestinationExists
         rules.check_unicast(server.endpoint.address)
@@ -247,40 +257,42 @@ class EbpfDirector:
         _check_method(server)
         taken = self._taken(number, self._servers(registry.servers[number]))
         slot = registry.add_server(number, id, server)
-        if not _forwards():
-            from pylvs.director.ebpf import attach
-
-            table.servers[slot].interface = attach.interface_towards(server.endpoint.address)
+        self._note_interface(slot)
         self._reschedule(number, taken)
 
     def edit_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
         if self._find(id) is None:
             raise ServiceNotDefined
-        assert isinstance(id, VirtualAddress)
         rules.check_server(id, server)
-        _, registry = self._changing()
-        number = registry.services[id]
+        registry, _, number = self._to_change(id, ServiceNotDefined)
         slot = registry.find_server(number, server.endpoint)
         if slot is None:
             raise NoSuchDestination
         _check_method(server)
         taken = self._taken(number, self._servers(registry.servers[number]))
         registry.write_server(slot, server)
+        self._note_interface(slot)
         self._reschedule(number, taken)
+
+    def _note_interface(self, slot: int) -> None:
+        """Where the kernel doesn't forward, the data plane can't ask it for the way to a server."""
+        if not _forwards():
+            from pylvs.director.ebpf import attach
+
+            raw = self.loaded().servers[slot]
+            raw.interface = attach.interface_towards(unpack_server(raw).endpoint.address)
 
     def delete_server(self, id: ServiceId, endpoint: Endpoint) -> None:
         """Raises `ServiceNotDefined`, `NoSuchDestination`."""
-        if self._find(id) is None:
-            raise ServiceNotDefined
-        _, registry = self._changing()
-        number = registry.services[id]  # type: ignore[index]
+        registry, _, number = self._to_change(id, ServiceNotDefined)
         slot = registry.find_server(number, endpoint)
         if slot is None:
             raise NoSuchDestination
         taken = self._taken(number, self._servers(registry.servers[number]))
-        registry.delete_server(number, slot)
+        registry.servers[number].remove(slot)
         self._reschedule(number, taken)
+        registry.retire_server(slot)
 
     def flush(self) -> None:
         """Delete every service."""
@@ -291,12 +303,13 @@ class EbpfDirector:
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""
-        if id is not None and self._find(id) is None:
-            raise NoSuchService
-        if self._live is None:
+        if id is not None:
+            numbers = [self._to_change(id, NoSuchService)[2]]
+        elif self._live is None:
             return
+        else:
+            numbers = list(self._changing()[1].services.values())
         table, registry = self._changing()
-        numbers = registry.services.values() if id is None else [registry.services[id]]  # type: ignore[index]
         for number in numbers:
             zero_service(table, registry, number)
 

@@ -24,7 +24,7 @@ TC_REPLACE = 1
 XDP_DRIVER_MODE = 1 << 2
 XDP_REPLACE = 1 << 4
 _ANY = 0
-_TELLING = (errno.EPERM, errno.ENOMEM, errno.ENOSYS, errno.EOPNOTSUPP)
+_TELLING = (errno.EPERM, errno.ENOMEM, errno.E2BIG, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of loading that mean what they say."""
 
 
@@ -184,9 +184,10 @@ class Object:
         """Create maps and verify programs; raises `VerifierError`, or `OSError` where it isn't the programs' fault."""
         result = _lib().bpf_object__load(c_void_p(self._object))
         if result < 0:
-            if -result in _TELLING:
+            log = "".join(self._log)
+            if -result in _TELLING and "PROG LOAD LOG" not in log:
                 raise OSError(-result, os.strerror(-result))
-            raise VerifierError(f"the kernel refused the data plane: {os.strerror(-result)}", "".join(self._log))
+            raise VerifierError(f"the kernel refused the data plane: {os.strerror(-result)}", log)
 
     def map_fd(self, name: str) -> int:
         """A descriptor of one's own for a loaded map."""
@@ -386,6 +387,19 @@ def attached_xdp(interface: int) -> int:
 def program_fd_by_id(number: int) -> int:
     """A descriptor of a loaded program; raises `FileNotFoundError`."""
     return _check(_lib().bpf_prog_get_fd_by_id(number), f"open program {number}")
+
+
+def uses_map(program: int, map_id: int) -> bool:
+    """Whether the program with this number works on the map with that one."""
+    numbers = (c_uint32 * 64)()
+    info = _ProgramInfo()
+    info.map_count, info.map_ids = len(numbers), ctypes.addressof(numbers)
+    fd = program_fd_by_id(program)
+    try:
+        _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(64))), "ask about a program")
+    finally:
+        os.close(fd)
+    return map_id in numbers[: info.map_count]
 
 
 def program_maps(fd: int) -> dict[str, int]:

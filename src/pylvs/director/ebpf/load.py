@@ -64,8 +64,11 @@ def _verify(opened: libbpf.Object) -> None:
     except PermissionError as error:
         raise NotPermitted("the data plane can't be loaded: Operation not permitted") from error
     except OSError as error:
-        if error.errno == errno.ENOMEM:
-            raise DataPlaneError("no memory for a table of this size", hint="try a smaller --connections") from error
+        if error.errno in {errno.ENOMEM, errno.E2BIG}:
+            raise DataPlaneError(
+                f"no memory for tables of this size: {error.strerror}",
+                hint="try a smaller --connections, --services or --servers",
+            ) from error
         raise NotSupportedHere(
             f"this kernel can't load the data plane: {error.strerror}",
             hint="it needs CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT",
@@ -87,18 +90,24 @@ def load(directory: str, capacity: Capacity) -> Table:
         for name in ("servers", "server_statistics"):
             opened.set_max_entries(name, capacity.servers)
         _verify(opened)
+        fd = opened.map_fd("settings")
+        _settle(Array(fd, abi.Settings)[0], seeds, capacity)
+        os.close(fd)
         _publish(opened, directory)
     finally:
         opened.close()
     table = Table(directory)
-    settings = table.settings
+    start_sweep(table)
+    return table
+
+
+def _settle(settings: abi.Settings, seeds: tuple[int, ...], capacity: Capacity) -> None:
+    """Before anybody can see it: a director without its settings is of no use to the next command."""
     settings.abi_version, settings.buckets = abi.ABI_VERSION, capacity.buckets
     settings.seed[:] = list(seeds)
     for state in abi.ConnectionState:
         if state.name in _TIMEOUTS:
             settings.timeout[state] = _TIMEOUTS[state.name] * abi.TICKS_A_SECOND
-    start_sweep(table)
-    return table
 
 
 def _publish(opened: libbpf.Object, directory: str) -> None:

@@ -6,7 +6,7 @@ import fcntl
 import os
 
 from pylvs.director.ebpf import bpffs
-from pylvs.errors import NotPermitted
+from pylvs.errors import DataPlaneError, NotPermitted
 
 
 class Lock:
@@ -19,6 +19,8 @@ class Lock:
             self._fd = self._take(path)
         except PermissionError as error:
             raise NotPermitted(f"{path}: Permission denied") from error
+        except OSError as error:
+            raise DataPlaneError(f"{path}: {error.strerror}", hint=f"{bpffs.RUN} must be writable") from error
 
     @staticmethod
     def _take(path: str) -> int:

@@ -45,7 +45,8 @@ def pin_again(directory: str) -> Table | None:
             continue
         maps = maps or found
         tc.append(attach.interface_named(name))
-        if number := libbpf.attached_xdp(index):
+        number = libbpf.attached_xdp(index)
+        if number and _maps_of(number):  # and no one else's
             xdp.append((attach.interface_named(name), number))
     if not maps:
         return None

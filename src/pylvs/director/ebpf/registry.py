@@ -5,6 +5,8 @@ A deleted server keeps its slot while it has connections, and comes back to them
 
 from __future__ import annotations
 
+import time
+
 from pylvs.director.ebpf import abi, libbpf
 from pylvs.director.ebpf.convert import METHODS, pack_address, pack_key, unpack_address, unpack_key
 from pylvs.director.ebpf.table import word
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pylvs.model import RealServer, VirtualAddress
 
 _SETTLE_TICKS = 2 * abi.TICKS_A_SECOND
-"""A deleted server's slot is not used for another until no packet can still be on its way to it."""
+"""So long after its deletion no packet can still be on its way to a server."""
 
 
 class Registry:
@@ -43,7 +45,8 @@ class Registry:
         for number in range(self._table.settings.servers_used):
             server = self._table.servers[number]
             if server.phase == abi.ServerPhase.AVAILABLE:
-                self.servers[server.service].append(number)
+                if server.service in self.servers:  # else its service came after we had looked
+                    self.servers[server.service].append(number)
             elif server.phase == abi.ServerPhase.DELETED:
                 self._deleted[bytes(server.service_key), self.endpoint(number)] = number
             else:
@@ -94,9 +97,8 @@ class Registry:
         number = self.services.pop(id)
         libbpf.delete(self._table.fd("service_index"), pack_key(id))
         libbpf.delete(self._table.fd("rings"), word(number))
-        for server in list(self.servers[number]):
-            self.delete_server(number, server)
-        del self.servers[number]
+        for server in self.servers.pop(number):
+            self.retire_server(server)
         self._table.services[number].in_use = 0
 
     def add_server(self, service: int, id: VirtualAddress, server: RealServer) -> int:
@@ -128,12 +130,11 @@ class Registry:
         raw.weight = server.weight
         raw.upper_threshold, raw.lower_threshold = server.upper_threshold, server.lower_threshold
 
-    def delete_server(self, service: int, number: int) -> None:
-        """It keeps its connections, whose packets are dropped."""
+    def retire_server(self, number: int) -> None:
+        """It keeps its connections, whose packets are dropped. No ring may name it any more."""
         raw = self._table.servers[number]
         raw.deleted_at = self._table.settings.now
         raw.phase = abi.ServerPhase.DELETED
-        self.servers[service].remove(number)
         self._deleted[bytes(raw.service_key), self.endpoint(number)] = number
 
     def _free_slot(self) -> int:
@@ -145,13 +146,20 @@ class Registry:
             return int(settings.servers_used) - 1
         for identity, number in self._deleted.items():
             raw = self._table.servers[number]
-            if not raw.load and (settings.now - raw.deleted_at) % 2**32 > _SETTLE_TICKS:
+            if not raw.load:
                 del self._deleted[identity]
+                self._let_settle(raw)
                 return number
         raise TableFull(
-            f"no room for another server: there are {settings.servers_used}",
+            f"no room for another server: there are {settings.servers_used}, deleted ones with connections included",
             hint="`pylvs detach`, then `pylvs attach --servers N` with a larger N",
         )
+
+    def _let_settle(self, raw: abi.Server) -> None:
+        """Wait until no packet can still be on its way to a server that was deleted just now."""
+        settings = self._table.settings
+        while (settings.now - raw.deleted_at) % 2**32 <= _SETTLE_TICKS and not settings.clock_stopped:
+            time.sleep(0.1)
 
 
 def _set_zero(table: Table, records: Array[abi.Service] | Array[abi.Server], statistics: str, number: int) -> None:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.table import Table
 
 
-def make_ring(table: Table, service: int, turns: list[int], start: int) -> None:
-    """Swap a service's ring: `turns` are server numbers, `start` is where the next turn is among them."""
-    offset = (start - table.services[service].turns_taken) % len(turns) if turns else 0
+def make_ring(table: Table, service: int, turns: list[int], offset: int) -> None:
+    """Swap a service's ring: `turns` are server numbers, `offset` added to `turns_taken` gives the next one of them."""
+    offset = offset % len(turns) if turns else 0
     fd = libbpf.create_inner_array("ring", abi.RING_HEADER + len(turns))
     try:
         libbpf.update_words(fd, [len(turns), offset, *turns])
