@@ -135,7 +135,8 @@ static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 f
 	if (!schedule(service, service_index, &decision->server_index))
 		return drop(decision, DROP_NO_SERVER);
 	struct server *server = decision->server = server_at(decision->server_index);
-	if (!server || READ_ONCE(server->phase) != SERVER_AVAILABLE)
+	/* a ring may be older than a change of what it names */
+	if (!server || READ_ONCE(server->phase) != SERVER_AVAILABLE || server->service != service_index)
 		return drop(decision, DROP_NO_SERVER);
 
 	struct entry entry = {

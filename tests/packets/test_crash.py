@@ -51,7 +51,7 @@ def test_killed_before_the_ring_was_swapped(
         "delete": lambda: plane.delete(WEB, f"{RIP2}:80"),
     }
     with monkeypatch.context() as patched:
-        patched.setattr(director_module, "make_ring", killed)
+        patched.setattr(director_module, "swap_rings", killed)
         with pytest.raises(Killed):
             changes[change]()
     again(plane)
@@ -67,7 +67,7 @@ def test_killed_before_the_ring_was_swapped(
 def test_killed_while_the_scheduler_was_changed(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     plane.serve(WEB, f"{RIP1}:80", scheduler="wlc")
     with monkeypatch.context() as patched:
-        patched.setattr(director_module, "make_ring", killed)
+        patched.setattr(director_module, "swap_rings", killed)
         with pytest.raises(Killed):
             plane.director.edit_service(VirtualService(service(WEB), "rr"))
     again(plane)
@@ -96,3 +96,40 @@ def test_a_slot_freed_just_now_is_waited_for(plane: Plane, monkeypatch: pytest.M
     monkeypatch.setattr(time, "sleep", sleep)
     plane.add(WEB, f"{RIP3}:80")
     assert waited
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr", "wlc"])
+def test_what_is_restored_at_once_is_what_comes_one_by_one(scheduler: str, plane: Plane) -> None:
+    def change() -> None:
+        plane.serve(WEB, f"{RIP1}:80", f"{RIP2}:80 3", f"{RIP3}:80 2", scheduler=scheduler)
+        plane.edit(WEB, f"{RIP1}:80 4")
+        plane.delete(WEB, f"{RIP2}:80")
+        plane.add(WEB, f"{RIP2}:80 2")
+
+    def chosen() -> list[str]:
+        for port in range(1024, 1044):
+            assert sees(plane, port) == SENT
+        return [str(one.server.address) for one in sorted(plane.connections(), key=lambda one: one.client.port)]
+
+    change()
+    one_by_one = chosen()
+    plane.reset()
+    plane.director.begin()
+    change()
+    plane.director.commit()
+    assert chosen() == one_by_one
+
+
+def test_killed_in_the_middle_of_a_restore(plane: Plane) -> None:
+    """A new service in a former one's slot never takes the former one's servers."""
+    plane.serve(WEB, f"{RIP1}:80")
+    plane.director.flush()
+    plane.serve(f"tcp {VIP}:85", f"{RIP1}:80")
+    plane.director.delete_service(service(f"tcp {VIP}:85"))
+    plane.director.begin()
+    plane.serve(WEB, f"{RIP2}:80")
+    plane.director._waiting = None
+    again(plane)
+    assert sees(plane, 5000) == "no_server"
+    plane.edit(WEB, f"{RIP2}:80 2")
+    assert sees(plane, 5000) == SENT

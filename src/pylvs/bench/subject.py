@@ -12,11 +12,11 @@ from pylvs.bench.driver import ACK, PORT, SYN, Draw, Driver, Hook, Load, fill, l
 from pylvs.director.ebpf import abi, libbpf, load
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.registry import Registry
-from pylvs.director.ebpf.ring import make_ring
+from pylvs.director.ebpf.ring import swap_rings
 from pylvs.director.ebpf.table import word
 from pylvs.errors import DataPlaneError
 from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress
-from pylvs.scheduler import SCHEDULERS
+from pylvs.scheduler import SCHEDULERS, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Director:
             endpoint = Endpoint(IPv4Address(place.SERVERS[turn]), PORT)
             slots.append(registry.add_server(number, _SERVICE, RealServer(endpoint, method)))
             self._know_server(slots[-1], place.server_mac(turn))
-        make_ring(self.table, number, slots, 0)
+        swap_rings(self.table, {number: (Ring(tuple(range(len(slots)))), slots)})
         self.table.services[number].selection = int(SCHEDULERS[scheduler].selection)
         registry.publish_service(_SERVICE)
 

@@ -36,7 +36,9 @@ def lab() -> None:
 def up(*, method: str, hook: str, servers: int, scheduler: str, name: str | None, service: bool) -> None:
     """Build a lab and start its service."""
     try:
-        wanted = Lab(name or method, ForwardingMethod(method), Hook(hook), servers, scheduler, service)
+        wanted = Lab(
+            method if name is None else name, ForwardingMethod(method), Hook(hook), servers, scheduler, service
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
     click.echo(view.announcement(command.up(wanted)))

@@ -36,6 +36,12 @@ class MemoryDirector:
         self._entries: dict[ServiceId, _Entry] = {}
         self._timeouts = Timeouts()
 
+    def begin(self) -> None:
+        """Nothing is costly here."""
+
+    def commit(self) -> None:
+        """Every change was in effect at once."""
+
     def services(self) -> Sequence[ServiceSnapshot]:
         """Every service, the one added last first."""
         return [entry.snapshot() for entry in reversed(self._entries.values())]

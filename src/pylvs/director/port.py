@@ -15,6 +15,12 @@ else:
 class Director(Protocol):
     """A table of virtual services and what became of their connections."""
 
+    def begin(self) -> None:
+        """Many changes follow: what is costly of them may wait for `commit`, packets may see them only then."""
+
+    def commit(self) -> None:
+        """The changes since `begin` are in effect."""
+
     def services(self) -> Sequence[ServiceSnapshot]:
         """Every service, in no order that means anything; a service's servers are in scheduling order."""
 

@@ -54,7 +54,7 @@ def run(
 def _take_bytes_as_they_are(stream: TextIO) -> None:
     """A line ends at a newline only, and what is not UTF-8 comes out as it went in."""
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="surrogateescape", newline="\n")
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _discard(stream: TextIO) -> None:

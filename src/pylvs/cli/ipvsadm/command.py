@@ -77,8 +77,12 @@ def _restore(session: Session) -> int:
     from pylvs.cli.ipvsadm.restore import command_lines
 
     status = 0
-    for line in command_lines(session.stdin):
-        status = _perform(line, session, restoring=True)
+    session.director.begin()
+    try:
+        for line in command_lines(session.stdin):
+            status = _perform(line, session, restoring=True)
+    finally:
+        session.director.commit()
     return status
 
 

@@ -13,7 +13,7 @@ from pylvs.director.ebpf import abi, bpffs
 from pylvs.director.ebpf.convert import METHODS, counters_since, unpack_key, unpack_server
 from pylvs.director.ebpf.lock import Lock
 from pylvs.director.ebpf.registry import Registry, zero_service
-from pylvs.director.ebpf.ring import make_ring
+from pylvs.director.ebpf.ring import swap_rings
 from pylvs.director.ebpf.table import Table
 from pylvs.errors import (
     DestinationExists,
@@ -27,22 +27,29 @@ from pylvs.errors import (
     ServiceNotDefined,
 )
 from pylvs.model import Protocol, ServerSnapshot, ServiceSnapshot, Timeouts, VirtualAddress, VirtualService
+from pylvs.model.value import Value
 from pylvs.scheduler import SCHEDULERS, Taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pylvs.director.ebpf.attach import Interface
     from pylvs.director.ebpf.capacity import Capacity
     from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId
-    from pylvs.scheduler import Ring
 
 _SETTABLE = {
     "tcp": abi.ConnectionState.ESTABLISHED,
     "tcp_fin": abi.ConnectionState.FIN_WAIT,
     "udp": abi.ConnectionState.UDP,
 }
+
+
+class Waiting(Value):
+    """A service that needs a new ring: its scheduler, and the mark to lay the ring out from."""
+
+    scheduler: str
+    mark: int
 
 
 class EbpfDirector:
@@ -60,6 +67,7 @@ class EbpfDirector:
         self._lock: Lock | None = None
         self._live: Table | None = None
         self._slots: Registry | None = None
+        self._waiting: dict[int, Waiting] | None = None
         self._open()
 
     def _open(self) -> None:
@@ -151,7 +159,7 @@ class EbpfDirector:
     def _snapshot(self, registry: Registry, number: int) -> ServiceSnapshot:
         assert self._live is not None
         raw = self._live.services[number]
-        service = VirtualService(unpack_key(raw.key), raw.scheduler.decode())
+        service = VirtualService(unpack_key(raw.key), self._scheduler_of(number))
         zero = abi.Statistics.from_buffer_copy(raw.zero)  # before the totals: they only grow
         totals = self._live.statistics("service_statistics", number)
         servers = tuple(self._server_snapshot(n) for n in registry.servers[number])
@@ -188,6 +196,7 @@ class EbpfDirector:
         if id in registry.services:
             raise ServiceExists
         number = registry.add_service(id)
+        table.services[number].scheduler = service.scheduler.encode()
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(id)
         from pylvs.director.ebpf import attach
@@ -199,49 +208,74 @@ class EbpfDirector:
         if self._find(service.id) is None:
             raise NoSuchService
         _, _, number = self._to_change(_checked(service), NoSuchService)
-        table = self.loaded()
-        if table.services[number].scheduler.decode() != service.scheduler:
+        if self._scheduler_of(number) != service.scheduler:
             self._set_scheduler(number, service.scheduler)
 
     def _set_scheduler(self, number: int, name: str) -> None:
-        table, registry = self._changing()
-        scheduler = SCHEDULERS[name]
-        raw = table.services[number]
-        ring = scheduler.ring(self._servers(registry.servers[number]))
-        self._swap_ring(number, ring)
-        raw.selection = int(scheduler.selection)
-        raw.scheduler = name.encode()  # last: whoever repeats an edit that was cut short does all of it
+        servers = self._servers(self._changing()[1].servers[number])
+        self._wait(number, Waiting(name, SCHEDULERS[name].place(servers, None)))
 
     def _servers(self, numbers: Sequence[int]) -> tuple[RealServer, ...]:
         assert self._live is not None
         return tuple(unpack_server(self._live.servers[n]) for n in numbers)
 
-    def _swap_ring(self, number: int, ring: Ring) -> None:
+    def begin(self) -> None:
+        """From here to `commit` the rings of what is changed are only noted."""
+        self._waiting = {} if self._waiting is None else self._waiting
+
+    def commit(self) -> None:
+        """Make and swap the rings that were noted, all at once: for each swap the kernel waits for its packets."""
+        waiting, self._waiting = self._waiting or {}, None
+        if waiting:
+            self._swap(waiting)
+
+    def _wait(self, number: int, what: Waiting) -> None:
+        """Note that a service needs a new ring; outside of `begin` and `commit` it gets it at once."""
+        if self._waiting is None:
+            self._swap({number: what})
+        else:
+            self._waiting[number] = what
+
+    def _swap(self, waiting: Mapping[int, Waiting]) -> None:
         table, registry = self._changing()
-        slots = registry.servers[number]
-        raw = table.services[number]
-        taken = raw.turns_taken
-        make_ring(table, number, [slots[turn] for turn in ring.turns], ring.start - taken)
-        raw.turns_at_swap = taken
-        raw.mark, raw.ring_size, raw.ring_start = ring.mark, len(ring.turns), ring.start
+        rings = {}
+        for number, what in waiting.items():
+            slots = registry.servers[number]
+            rings[number] = (SCHEDULERS[what.scheduler].lay_out(self._servers(slots), what.mark), slots)
+        swap_rings(table, rings)
+        for number, what in waiting.items():
+            raw = table.services[number]
+            raw.selection = int(SCHEDULERS[what.scheduler].selection)
+            raw.scheduler = what.scheduler.encode()  # last: an edit that was cut short can be repeated
+
+    def _scheduler_of(self, number: int) -> str:
+        assert self._live is not None
+        noted = (self._waiting or {}).get(number)
+        name: bytes = self._live.services[number].scheduler
+        return noted.scheduler if noted else name.decode()
 
     def _taken(self, number: int, servers: tuple[RealServer, ...]) -> Taken:
         """What the scheduler must know of the ring before it is made anew."""
         assert self._live is not None
+        noted = (self._waiting or {}).get(number)
+        if noted:
+            return Taken(servers, noted.mark)
         raw = self._live.services[number]
         count = raw.turns_taken - raw.turns_at_swap
         last = (raw.ring_start + count - 1) % raw.ring_size if count and raw.ring_size else None
         return Taken(servers, raw.mark, last)
 
     def _reschedule(self, number: int, taken: Taken) -> None:
-        table, registry = self._changing()
-        scheduler = SCHEDULERS[table.services[number].scheduler.decode()]
-        self._swap_ring(number, scheduler.ring(self._servers(registry.servers[number]), taken))
+        servers = self._servers(self._changing()[1].servers[number])
+        name = self._scheduler_of(number)
+        self._wait(number, Waiting(name, SCHEDULERS[name].place(servers, taken)))
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
-        registry, id, _ = self._to_change(id, NoSuchService)
+        registry, id, number = self._to_change(id, NoSuchService)
         registry.delete_service(id)
+        if self._waiting is not None:
+            self._waiting.pop(number, None)
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
@@ -292,6 +326,8 @@ class EbpfDirector:
         taken = self._taken(number, self._servers(registry.servers[number]))
         registry.servers[number].remove(slot)
         self._reschedule(number, taken)
+        if self._waiting is not None and number in self._waiting:  # no ring may name it when it is retired
+            self._swap({number: self._waiting.pop(number)})
         registry.retire_server(slot)
 
     def flush(self) -> None:
@@ -300,6 +336,8 @@ class EbpfDirector:
             _, registry = self._changing()
             for id in list(registry.services):
                 registry.delete_service(id)
+            if self._waiting is not None:
+                self._waiting.clear()
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""

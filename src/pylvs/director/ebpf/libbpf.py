@@ -14,7 +14,7 @@ from pylvs.errors import DataPlaneError, NotSupportedHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 MAP_TYPE_ARRAY = 2
@@ -26,6 +26,8 @@ XDP_REPLACE = 1 << 4
 _ANY = 0
 _TELLING = (errno.EPERM, errno.ENOMEM, errno.E2BIG, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of loading that mean what they say."""
+_NO_BATCH = (errno.EOPNOTSUPP, 524)
+"""How a kernel says that it has no such operation for a kind of map (524 is its own ENOTSUPP)."""
 
 
 class VerifierError(DataPlaneError):
@@ -260,6 +262,19 @@ def update_words(fd: int, words: Iterable[int]) -> None:
     keys = (c_uint32 * len(values))(*range(len(values)))
     data = (c_uint32 * len(values))(*values)
     _check(_lib().bpf_map_update_batch(fd, keys, data, byref(count), None), "fill a ring")
+
+
+def swap_inner_maps(fd: int, inner: Mapping[int, int]) -> None:
+    """Put maps (by descriptor) into places of a map of maps, all at once: each call waits for packets on their way."""
+    count = c_uint32(len(inner))
+    places = (c_uint32 * len(inner))(*inner.keys())
+    values = (c_uint32 * len(inner))(*inner.values())
+    result = _lib().bpf_map_update_batch(fd, places, values, byref(count), None)
+    if result < 0 and ctypes.get_errno() in _NO_BATCH:
+        for place, value in inner.items():
+            update(fd, place.to_bytes(4, "little"), value.to_bytes(4, "little"))
+        return
+    _check(result, "swap rings")
 
 
 def delete(fd: int, key: bytes) -> None:

@@ -96,7 +96,6 @@ class Registry:
         """Packets find it no more; its servers are deleted with it."""
         number = self.services.pop(id)
         libbpf.delete(self._table.fd("service_index"), pack_key(id))
-        libbpf.delete(self._table.fd("rings"), word(number))
         for server in self.servers.pop(number):
             self.retire_server(server)
         self._table.services[number].in_use = 0

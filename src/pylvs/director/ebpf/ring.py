@@ -1,23 +1,38 @@
-"""Putting a scheduler's ring into the data plane."""
+"""Putting schedulers' rings into the data plane."""
 
 from __future__ import annotations
 
 import os
 
 from pylvs.director.ebpf import abi, libbpf
-from pylvs.director.ebpf.table import word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pylvs.director.ebpf.table import Table
+    from pylvs.scheduler import Ring
 
 
-def make_ring(table: Table, service: int, turns: list[int], offset: int) -> None:
-    """Swap a service's ring: `turns` are server numbers, `offset` added to `turns_taken` gives the next one of them."""
-    offset = offset % len(turns) if turns else 0
-    fd = libbpf.create_inner_array("ring", abi.RING_HEADER + len(turns))
+def swap_rings(table: Table, rings: Mapping[int, tuple[Ring, list[int]]]) -> None:
+    """Swap the rings of services, each a ring and the server numbers that it indexes, and note where they stood."""
+    taken = {number: int(table.services[number].turns_taken) for number in rings}
+    fds = {number: _make(*rings[number], taken[number]) for number in rings}
     try:
-        libbpf.update_words(fd, [len(turns), offset, *turns])
-        libbpf.update(table.fd("rings"), word(service), word(fd))
+        libbpf.swap_inner_maps(table.fd("rings"), fds)
     finally:
-        os.close(fd)
+        for fd in fds.values():
+            os.close(fd)
+    for number, (ring, _) in rings.items():
+        raw = table.services[number]
+        raw.turns_at_swap = taken[number]
+        raw.mark, raw.ring_size, raw.ring_start = ring.mark, len(ring.turns), ring.start
+
+
+def _make(ring: Ring, servers: list[int], taken: int) -> int:
+    """A ring as the data plane reads it: how many turns, what to add to `turns_taken`, the server of each turn."""
+    turns = len(ring.turns)
+    fd = libbpf.create_inner_array("ring", abi.RING_HEADER + turns)
+    offset = (ring.start - taken) % turns if turns else 0
+    libbpf.update_words(fd, [turns, offset, *(servers[turn] for turn in ring.turns)])
+    return fd
