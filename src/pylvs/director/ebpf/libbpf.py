@@ -404,27 +404,28 @@ def program_fd_by_id(number: int) -> int:
     return _check(_lib().bpf_prog_get_fd_by_id(number), f"open program {number}")
 
 
-def uses_map(program: int, map_id: int) -> bool:
-    """Whether the program with this number works on the map with that one."""
+def _map_numbers(program: int) -> list[int]:
+    """The numbers of the maps that a program (by descriptor) works on."""
     numbers = (c_uint32 * 64)()
     info = _ProgramInfo()
     info.map_count, info.map_ids = len(numbers), ctypes.addressof(numbers)
+    _check(_lib().bpf_obj_get_info_by_fd(program, byref(info), byref(c_uint32(64))), "ask about a program")
+    return numbers[: info.map_count]
+
+
+def uses_map(program: int, map_id: int) -> bool:
+    """Whether the program with this number works on the map with that one."""
     fd = program_fd_by_id(program)
     try:
-        _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(64))), "ask about a program")
+        return map_id in _map_numbers(fd)
     finally:
         os.close(fd)
-    return map_id in numbers[: info.map_count]
 
 
 def program_maps(fd: int) -> dict[str, int]:
     """Descriptors of the maps that a loaded program uses, by their names (of which the kernel keeps 15 characters)."""
-    numbers = (c_uint32 * 64)()
-    info = _ProgramInfo()
-    info.map_count, info.map_ids = len(numbers), ctypes.addressof(numbers)
-    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(64))), "ask about a program")
     found = {}
-    for number in numbers[: info.map_count]:
+    for number in _map_numbers(fd):
         map_fd = _check(_lib().bpf_map_get_fd_by_id(number), f"open map {number}")
         found[map_info(map_fd).name.decode()] = map_fd
     return found
