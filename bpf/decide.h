@@ -67,8 +67,8 @@ static __noinline int join(struct connection *owner, __u32 owner_index, __u32 an
 	struct connection *answer = slot_at(answer_index);
 	if (!owner || !answer)
 		return 0;
-	(void)__sync_lock_test_and_set(&owner->peer,
-				       answer_index + 1); /* whoever ends the owner from here on ends both */
+	/* whoever ends the owner from here on ends both */
+	(void)__sync_lock_test_and_set(&owner->peer, answer_index + 1);
 	if (phase_of(READ_ONCE(owner->control)) == PHASE_LIVE)
 		publish_state(owner, answer, READ_ONCE(owner->deadline));
 	else

@@ -202,7 +202,7 @@ struct settings {
 	__u32 now; /* in ticks: the sweep writes it, packets read it */
 	__u32 abi_version;
 	__u32 buckets;
-	__u32 sweeps; /* full sweeps so far */
+	__u32 sweeps; /* parts swept so far: SWEEP_TICKS of them are a round */
 	__u64 seed[6];
 	__u32 timeout[STATE_SLOTS]; /* in ticks, by state */
 	__u32 clock_stopped;	    /* for tests: `now` is not to move by itself */

@@ -26,13 +26,6 @@ static __always_inline __u64 mac_to_u64(const __u8 *mac)
 	       (__u64) * (const __u16 *)(mac + 4) << 32;
 }
 
-static __always_inline void u64_to_mac(__u8 *mac, __u64 value)
-{
-	*(__u16 *)mac = value;
-	*(__u16 *)(mac + 2) = value >> 16;
-	*(__u16 *)(mac + 4) = value >> 32;
-}
-
 static __always_inline __u32 next_hop_interface(__u64 destination_mac, __u64 source_mac)
 {
 	return destination_mac >> 48 | source_mac >> 48 << 16;

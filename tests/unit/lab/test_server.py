@@ -54,7 +54,10 @@ def test_digest_of_a_body(http: HTTPConnection, method: str, body: bytes) -> Non
 
 
 def test_a_body_without_a_length(http: HTTPConnection) -> None:
-    http.request("PUT", "/", iter([b"x"]), encode_chunked=True)
+    """It is refused by its head: a client that went on to send the body might find the connection closed."""
+    http.putrequest("PUT", "/")
+    http.putheader("Transfer-Encoding", "chunked")
+    http.endheaders()
     assert http.getresponse().status == 411
 
 

@@ -177,17 +177,21 @@ def _tell(table: Table, interface: Interface, sending: abi.XdpSending, *, made_c
 
 
 def _attached_xdp(table: Table, interface: Interface) -> bool:
-    return _is_of(table, libbpf.attached_xdp(interface.index))
+    return is_of(table, libbpf.attached_xdp(interface.index))
 
 
-def _is_of(table: Table, number: int) -> bool:
+def filter_on(index: int) -> int:
+    """The number of the program on tc ingress where ours would be, 0 for none."""
+    return libbpf.attached_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
+
+
+def is_of(table: Table, number: int) -> bool:
     """Whether a program works on this table, whichever version of pylvs it came from."""
     return bool(number) and libbpf.uses_map(number, libbpf.map_info(table.fd("connections")).id)
 
 
 def _attached_tc(table: Table, interface: Interface) -> bool:
-    number = libbpf.attached_tc(interface.index, handle=TC_HANDLE, priority=TC_PRIORITY)
-    return _is_of(table, number)
+    return is_of(table, filter_on(interface.index))
 
 
 def attachments(table: Table) -> list[Attachment]:

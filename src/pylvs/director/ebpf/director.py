@@ -196,7 +196,7 @@ class EbpfDirector:
         if id in registry.services:
             raise ServiceExists
         number = registry.add_service(id)
-        table.services[number].scheduler = service.scheduler.encode()
+        table.services[number].scheduler = service.scheduler.encode()  # a restore that is killed leaves it editable
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(id)
         from pylvs.director.ebpf import attach
@@ -212,12 +212,12 @@ class EbpfDirector:
             self._set_scheduler(number, service.scheduler)
 
     def _set_scheduler(self, number: int, name: str) -> None:
-        servers = self._servers(self._changing()[1].servers[number])
-        self._wait(number, Waiting(name, SCHEDULERS[name].place(servers, None)))
+        self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
 
-    def _servers(self, numbers: Sequence[int]) -> tuple[RealServer, ...]:
-        assert self._live is not None
-        return tuple(unpack_server(self._live.servers[n]) for n in numbers)
+    def _service_servers(self, number: int) -> tuple[RealServer, ...]:
+        """A service's servers in scheduling order."""
+        table, registry = self._changing()
+        return tuple(unpack_server(table.servers[n]) for n in registry.servers[number])
 
     def begin(self) -> None:
         """From here to `commit` the rings of what is changed are only noted."""
@@ -225,7 +225,9 @@ class EbpfDirector:
 
     def commit(self) -> None:
         """Make and swap the rings that were noted, all at once: for each swap the kernel waits for its packets."""
-        waiting, self._waiting = self._waiting or {}, None
+        noted, self._waiting = self._waiting or {}, None
+        there = self._registry.servers if self._registry else {}
+        waiting = {number: what for number, what in noted.items() if number in there}
         if waiting:
             self._swap(waiting)
 
@@ -240,8 +242,8 @@ class EbpfDirector:
         table, registry = self._changing()
         rings = {}
         for number, what in waiting.items():
-            slots = registry.servers[number]
-            rings[number] = (SCHEDULERS[what.scheduler].lay_out(self._servers(slots), what.mark), slots)
+            ring = SCHEDULERS[what.scheduler].lay_out(self._service_servers(number), what.mark)
+            rings[number] = (ring, registry.servers[number])
         swap_rings(table, rings)
         for number, what in waiting.items():
             raw = table.services[number]
@@ -254,9 +256,10 @@ class EbpfDirector:
         name: bytes = self._live.services[number].scheduler
         return noted.scheduler if noted else name.decode()
 
-    def _taken(self, number: int, servers: tuple[RealServer, ...]) -> Taken:
+    def _taken(self, number: int) -> Taken:
         """What the scheduler must know of the ring before it is made anew."""
         assert self._live is not None
+        servers = self._service_servers(number)
         noted = (self._waiting or {}).get(number)
         if noted:
             return Taken(servers, noted.mark)
@@ -266,16 +269,13 @@ class EbpfDirector:
         return Taken(servers, raw.mark, last)
 
     def _reschedule(self, number: int, taken: Taken) -> None:
-        servers = self._servers(self._changing()[1].servers[number])
         name = self._scheduler_of(number)
-        self._wait(number, Waiting(name, SCHEDULERS[name].place(servers, taken)))
+        self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), taken)))
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
-        registry, id, number = self._to_change(id, NoSuchService)
+        registry, id, _ = self._to_change(id, NoSuchService)
         registry.delete_service(id)
-        if self._waiting is not None:
-            self._waiting.pop(number, None)
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
@@ -289,7 +289,7 @@ class EbpfDirector:
         if _is_broadcast(server.endpoint.address):
             raise InvalidOperation
         _check_method(server)
-        taken = self._taken(number, self._servers(registry.servers[number]))
+        taken = self._taken(number)
         slot = registry.add_server(number, id, server)
         self._note_interface(slot)
         self._reschedule(number, taken)
@@ -304,7 +304,7 @@ class EbpfDirector:
         if slot is None:
             raise NoSuchDestination
         _check_method(server)
-        taken = self._taken(number, self._servers(registry.servers[number]))
+        taken = self._taken(number)
         registry.write_server(slot, server)
         self._note_interface(slot)
         self._reschedule(number, taken)
@@ -323,7 +323,7 @@ class EbpfDirector:
         slot = registry.find_server(number, endpoint)
         if slot is None:
             raise NoSuchDestination
-        taken = self._taken(number, self._servers(registry.servers[number]))
+        taken = self._taken(number)
         registry.servers[number].remove(slot)
         self._reschedule(number, taken)
         if self._waiting is not None and number in self._waiting:  # no ring may name it when it is retired
@@ -336,8 +336,6 @@ class EbpfDirector:
             _, registry = self._changing()
             for id in list(registry.services):
                 registry.delete_service(id)
-            if self._waiting is not None:
-                self._waiting.clear()
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""
@@ -400,18 +398,16 @@ def _checked(service: VirtualService) -> VirtualAddress:
         raise NotYetSupported("firewall mark services are not supported yet")
     rules.check_service(service, SCHEDULERS)
     for missing, name in (
-        (id.family == 6, "IPv6 services"),
-        (id.protocol is Protocol.SCTP, "SCTP services"),
-        (id.endpoint.port == 0, "services for every port"),
-        (service.persistence is not None, "persistent services"),
-        (service.one_packet, "one-packet scheduling"),
-        (bool(service.persistence_engine), "persistence engines"),
-        (bool(service.flags), "scheduler flags"),
+        (id.family == 6, "IPv6 services are"),
+        (id.protocol is Protocol.SCTP, "SCTP services are"),
+        (id.endpoint.port == 0, "services for every port are"),
+        (service.persistence is not None, "persistent services are"),
+        (service.one_packet, "one-packet scheduling is"),
+        (bool(service.persistence_engine), "persistence engines are"),
+        (bool(service.flags), "scheduler flags are"),
     ):
         if missing:
-            raise NotYetSupported(
-                f"{name} are not supported yet" if name[-1] == "s" else f"{name} is not supported yet"
-            )
+            raise NotYetSupported(f"{name} not supported yet")
     return id
 
 

@@ -291,13 +291,6 @@ def map_info(fd: int) -> _MapInfo:
     return info
 
 
-def program_id(fd: int) -> int:
-    """The kernel's number of a loaded program."""
-    info = _ProgramInfo()
-    _check(_lib().bpf_obj_get_info_by_fd(fd, byref(info), byref(c_uint32(16))), "ask about a program")
-    return int(info.id)
-
-
 class TestRun:
     """What a program did with one packet: its return value, the frame afterwards, and nanoseconds a run."""
 

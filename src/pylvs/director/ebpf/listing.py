@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _FIELDS = (
     ("control", "<u8"),
-    ("source", "S16"),
-    ("destination", "S16"),
+    ("source", "V16"),
+    ("destination", "V16"),
     ("source_port", ">u2"),
     ("destination_port", ">u2"),
     ("deadline", "<u4"),
@@ -36,7 +36,7 @@ def connections(table: Table) -> Iterator[Connection]:
     """Every live connection, in table order."""
     import numpy
 
-    kind = numpy.dtype([(name, code.replace("S16", "V16")) for name, code in _FIELDS])
+    kind = numpy.dtype(list(_FIELDS))
     slots = numpy.frombuffer(table.connections.memory, dtype=kind)
     wanted = numpy.uint64(abi.SlotPhase.LIVE | abi.SlotSide.CLIENT << abi.ControlShift.SIDE)
     mask = numpy.uint64(3 | 1 << abi.ControlShift.SIDE)

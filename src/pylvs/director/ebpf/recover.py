@@ -27,32 +27,26 @@ def _maps_of(program: int) -> dict[str, int] | None:
 
 def attached() -> bool:
     """Whether a director is attached in this network namespace, pinned or not."""
-    return any(libbpf.attached_tc(index, handle=attach.TC_HANDLE, priority=attach.TC_PRIORITY) for index in _indices())
-
-
-def _indices() -> list[int]:
-    return [index for index, _ in socket.if_nameindex()]
+    return any(attach.filter_on(index) for index, _ in socket.if_nameindex())
 
 
 def pin_again(directory: str) -> Table | None:
     """The director that is attached here but not pinned, pinned anew; None where there is none."""
-    tc, xdp = [], []
+    tc = []
     maps: dict[str, int] = {}
     for index, name in socket.if_nameindex():
-        number = libbpf.attached_tc(index, handle=attach.TC_HANDLE, priority=attach.TC_PRIORITY)
+        number = attach.filter_on(index)
         found = _maps_of(number) if number else None
-        if found is None:
-            continue
-        maps = maps or found
-        tc.append(attach.interface_named(name))
-        number = libbpf.attached_xdp(index)
-        if number and _maps_of(number):  # and no one else's
-            xdp.append((attach.interface_named(name), number))
+        if found:
+            maps = maps or found
+            tc.append(attach.interface_named(name))
     if not maps:
         return None
     table = load.load_again(directory, maps)
     attach.attach(table, tc, "tc")
-    for interface, number in xdp:
-        attach.take_over_xdp(table, interface, number)
+    for interface in tc:
+        number = libbpf.attached_xdp(interface.index)
+        if attach.is_of(table, number):  # and no one else's
+            attach.take_over_xdp(table, interface, number)
     load.start_sweep(table)
     return table

@@ -30,7 +30,8 @@ class Registry:
         self.services: dict[VirtualAddress, int] = {}
         self.servers: dict[int, list[int]] = {}
         self._deleted: dict[tuple[bytes, Endpoint], int] = {}
-        self._free: list[int] = []
+        self._free_servers: list[int] = []
+        self._free_services: list[int] = []
         self._read_services()
         self._read_servers()
 
@@ -40,6 +41,8 @@ class Registry:
             if service.in_use:
                 self.services[unpack_key(service.key)] = number
                 self.servers[number] = []
+            else:
+                self._free_services.append(number)
 
     def _read_servers(self) -> None:
         for number in range(self._table.settings.servers_used):
@@ -50,7 +53,7 @@ class Registry:
             elif server.phase == abi.ServerPhase.DELETED:
                 self._deleted[bytes(server.service_key), self.endpoint(number)] = number
             else:
-                self._free.append(number)
+                self._free_servers.append(number)
         for numbers in self.servers.values():
             numbers.sort(key=lambda number: -self._table.servers[number].serial)
 
@@ -69,22 +72,26 @@ class Registry:
 
     def add_service(self, id: VirtualAddress) -> int:
         """A slot for a new service, not yet in use; raises `TableFull`."""
-        taken = set(self.services.values())
-        number = next((n for n in range(self._table.services.entries) if n not in taken), None)
-        if number is None:
-            raise TableFull(
-                f"no room for another service: there are {len(taken)}",
-                hint="`pylvs detach`, then `pylvs attach --services N` with a larger N",
-            )
+        number = self._free_service()
         services = self._table.services
         services.clear(number)
         services[number].key = abi.ServiceKey.from_buffer_copy(pack_key(id))
         _set_zero(self._table, services, "service_statistics", number)
-        settings = self._table.settings
-        settings.services_used = max(settings.services_used, number + 1)
         self.services[id] = number
         self.servers[number] = []
         return number
+
+    def _free_service(self) -> int:
+        if self._free_services:
+            return self._free_services.pop()
+        settings = self._table.settings
+        if settings.services_used >= self._table.services.entries:
+            raise TableFull(
+                f"no room for another service: there are {len(self.services)}",
+                hint="`pylvs detach`, then `pylvs attach --services N` with a larger N",
+            )
+        settings.services_used += 1
+        return int(settings.services_used) - 1
 
     def publish_service(self, id: VirtualAddress) -> None:
         """From now on packets find it."""
@@ -99,6 +106,7 @@ class Registry:
         for server in self.servers.pop(number):
             self.retire_server(server)
         self._table.services[number].in_use = 0
+        self._free_services.append(number)
 
     def add_server(self, service: int, id: VirtualAddress, server: RealServer) -> int:
         """A slot at the head of the service's list, available at once; raises `TableFull`.
@@ -137,8 +145,8 @@ class Registry:
         self._deleted[bytes(raw.service_key), self.endpoint(number)] = number
 
     def _free_slot(self) -> int:
-        if self._free:
-            return self._free.pop()
+        if self._free_servers:
+            return self._free_servers.pop()
         settings = self._table.settings
         if settings.servers_used < self._table.servers.entries:
             settings.servers_used += 1
