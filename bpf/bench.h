@@ -6,10 +6,8 @@
 
 enum {
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
-	BPF_MAP_TYPE_LRU_HASH = 9,
 };
 
-static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) __unused = (void *)2;
 static long (*bpf_tail_call)(void *ctx, void *programs, __u32 index) __unused = (void *)12;
 
 enum { NO_OPTIONS = 0x45 }; /* the first byte of an IPv4 header without options */

@@ -14,6 +14,11 @@ const volatile struct {
 	enum selection selection;
 	enum server_phase server_phase;
 	enum xdp_sending xdp_sending;
+	enum tunnel_type tunnel_type;
+	enum tunnel_checksum tunnel_checksum;
+	enum knob knob;
+	enum address_role address_role;
+	enum event_kind event_kind;
 	enum drop_reason drop_reason;
 } for_python;
 

@@ -31,12 +31,13 @@ static __always_inline __u32 next_hop_interface(__u64 destination_mac, __u64 sou
 	return destination_mac >> 48 | source_mac >> 48 << 16;
 }
 
-static __always_inline void remember_next_hop(struct next_hop *hop, const struct bpf_fib_lookup *fib, __u32 now)
+static __always_inline void remember_next_hop(struct server *server, const struct bpf_fib_lookup *fib, __u32 now)
 {
+	struct next_hop *hop = &server->next_hop;
 	WRITE_ONCE(hop->destination_mac, mac_to_u64(fib->dmac) | (__u64)fib->ifindex << 48);
 	WRITE_ONCE(hop->source_mac, mac_to_u64(fib->smac) | (__u64)(fib->ifindex >> 16) << 48);
 	WRITE_ONCE(hop->mtu, fib->tot_len);
-	WRITE_ONCE(hop->gateway, fib->ipv4_dst);
+	server->gateway = ipv4_address(fib->ipv4_dst);
 	WRITE_ONCE(hop->good_until, now + TICKS_A_SECOND);
 }
 

@@ -56,7 +56,7 @@ static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server,
 	exit->gateway = fib.ipv4_dst;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		if (!reply)
-			remember_next_hop(&server->next_hop, &fib, now_in_ticks());
+			remember_next_hop(server, &fib, now_in_ticks());
 		return DROP_REASONS;
 	}
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -79,7 +79,7 @@ static __always_inline int find_exit(struct __sk_buff *skb, const struct packet 
 	if (verdict == VERDICT_REPLY || !remembers(hop))
 		return look_up_exit(skb, server, verdict, length, exit);
 	exit->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
-	exit->gateway = READ_ONCE(hop->gateway);
+	exit->gateway = server->gateway.word[3];
 	return length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
 }
 

@@ -44,10 +44,13 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum {
+	BPF_F_NO_PREALLOC = 1 << 0,
 	BPF_F_INNER_MAP = 1 << 12,
 	BPF_F_MMAPABLE = 1 << 10,
 };
@@ -185,6 +188,8 @@ struct bpf_redir_neigh {
 enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key)__unused = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) __unused = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) __unused = (void *)3;
 static __u64 (*bpf_ktime_get_ns)(void) __unused = (void *)5;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
 				   __u64 flags) __unused = (void *)9;

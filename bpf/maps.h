@@ -87,6 +87,43 @@ struct {
 	__type(value, struct settings);
 } settings SEC(".maps");
 
+/* The addresses of FULLNAT's pools, by their numbers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, LOCALS);
+	__type(key, __u32);
+	__type(value, struct address);
+} locals SEC(".maps");
+
+/* Every VIP, real server and local address: `enum address_role`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, DEFAULT_SERVICES + DEFAULT_SERVERS + LOCALS);
+	__type(key, struct address);
+	__type(value, __u32);
+} addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTED);
+	__type(key, struct datagram);
+	__type(value, struct fragmented);
+} fragmented SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EARLY_FRAGMENTS);
+	__type(key, struct datagram);
+	__type(value, struct early_fragment);
+} early_fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_SIZE);
+} events SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, INTERFACES);

@@ -212,7 +212,6 @@ def next_hop(plane: Plane, rip: str, mtu: int = 1500, *, answered: bool = True) 
         source_mac=number(INTERFACES[device].mac) | index >> 16 << 48,
         good_until=plane.settings.now + abi.TICKS_A_SECOND,
         mtu=mtu,
-        gateway=int.from_bytes(socket.inet_aton(rip), "big"),
         answers_until=plane.settings.now + abi.TICKS_A_SECOND if answered else 0,
     )
 

@@ -19,7 +19,7 @@ _SLOT = np.dtype(
         ("destination_port", ">u2"),
         ("deadline", "<u4"),
         ("server", "<u4"),
-        ("reserved", "<u4"),
+        ("link", "<u4"),
         ("peer", "<u4"),
         ("overflow", "<u4"),
     ]

@@ -11,20 +11,28 @@ from enum import IntEnum
 c_uint16_be = c_uint16.__ctype_be__
 c_uint32_be = c_uint32.__ctype_be__
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 DEFAULT_BUCKETS = 65536
 DEFAULT_SERVICES = 4096
 DEFAULT_SERVERS = 16384
+LOCALS = 4096
+LOCALS_OF_SERVER = 31
 SLOTS = 8
 PROBES = 8
 LOCKS = 1024
 INTERFACES = 256
 RING_HEADER = 2
+FRAGMENTED = 4096
+EARLY_FRAGMENTS = 512
+EARLY_SIZE = 2048
+EVENTS_SIZE = 1048576
 TICKS_A_SECOND = 8
 SWEEP_TICKS = 8
 TICK_NS = 125000000
-STATE_SLOTS = 16
+STATE_SLOTS = 32
+TEMPLATE_PROTOCOL = 64
 NAME_SIZE = 16
+KNOB_SLOTS = 64
 LOAD_ACTIVE = 4294967296
 LOAD_INACTIVE = 1
 
@@ -44,7 +52,21 @@ class ConnectionState(IntEnum):
     LISTEN = 9
     SYNACK = 10
     UDP = 11
-    STATES = 12
+    SCTP_NONE = 12
+    SCTP_INIT1 = 13
+    SCTP_INIT = 14
+    SCTP_COOKIE_SENT = 15
+    SCTP_COOKIE_REPLIED = 16
+    SCTP_COOKIE_WAIT = 17
+    SCTP_COOKIE = 18
+    SCTP_COOKIE_ECHOED = 19
+    SCTP_ESTABLISHED = 20
+    SCTP_SHUTDOWN_SENT = 21
+    SCTP_SHUTDOWN_RECEIVED = 22
+    SCTP_SHUTDOWN_ACK_SENT = 23
+    SCTP_REJECTED = 24
+    SCTP_CLOSED = 25
+    STATES = 26
 
 
 class ForwardingMethod(IntEnum):
@@ -52,7 +74,25 @@ class ForwardingMethod(IntEnum):
 
     NAT = 0
     DR = 1
-    METHODS = 2
+    TUN = 2
+    FULLNAT = 3
+    METHODS = 4
+
+
+class TunnelType(IntEnum):
+    """enum tunnel_type"""
+
+    IPIP = 0
+    GUE = 1
+    GRE = 2
+
+
+class TunnelChecksum(IntEnum):
+    """enum tunnel_checksum"""
+
+    NOCSUM = 0
+    CSUM = 1
+    REMCSUM = 2
 
 
 class SlotPhase(IntEnum):
@@ -81,6 +121,8 @@ class ControlShift(IntEnum):
     STATE = 8
     PROTOCOL = 16
     AWAY = 24
+    SETTLED = 25
+    ASSURED = 26
     GENERATION = 32
     TAG = 48
 
@@ -101,6 +143,62 @@ class ServerPhase(IntEnum):
     DELETED = 2
 
 
+class Knob(IntEnum):
+    """enum knob"""
+
+    AM_DROPRATE = 0
+    AMEMTHRESH = 1
+    BACKUP_ONLY = 2
+    CACHE_BYPASS = 3
+    CONN_REUSE_MODE = 4
+    CONNTRACK = 5
+    DEBUG_LEVEL = 6
+    DROP_ENTRY = 7
+    DROP_PACKET = 8
+    EST_NICE = 9
+    EXPIRE_NODEST_CONN = 10
+    EXPIRE_QUIESCENT_TEMPLATE = 11
+    IGNORE_TUNNELED = 12
+    LBLC_EXPIRATION = 13
+    LBLCR_EXPIRATION = 14
+    NAT_ICMP_SEND = 15
+    PMTU_DISC = 16
+    RUN_ESTIMATION = 17
+    SCHEDULE_ICMP = 18
+    SECURE_TCP = 19
+    SLOPPY_SCTP = 20
+    SLOPPY_TCP = 21
+    SNAT_REROUTE = 22
+    SYNC_PERSIST_MODE = 23
+    SYNC_PORTS = 24
+    SYNC_QLEN_MAX = 25
+    SYNC_REFRESH_PERIOD = 26
+    SYNC_RETRIES = 27
+    SYNC_SOCK_SIZE = 28
+    SYNC_THRESHOLD = 29
+    SYNC_VERSION = 30
+    LOCAL_PORT_FIRST = 31
+    LOCAL_PORT_LAST = 32
+    KNOBS = 33
+
+
+class AddressRole(IntEnum):
+    """enum address_role"""
+
+    VIP = 1
+    RIP = 2
+    LOCAL = 4
+
+
+class EventKind(IntEnum):
+    """enum event_kind"""
+
+    SCHEDULED = 0
+    EXPIRED = 1
+    EVICTED = 2
+    DROPPED = 3
+
+
 class XdpSending(IntEnum):
     """enum xdp_sending"""
 
@@ -116,13 +214,17 @@ class DropReason(IntEnum):
     SERVER_DELETED = 1
     TABLE_FULL = 2
     TUPLE_IN_USE = 3
-    TTL_EXCEEDED = 4
-    NO_ROUTE = 5
-    TOO_BIG = 6
-    FRAGMENT = 7
-    ENDED = 8
-    REWRITE = 9
-    REASONS = 10
+    NO_LOCAL_PORT = 4
+    TTL_EXCEEDED = 5
+    NO_ROUTE = 6
+    TOO_BIG = 7
+    TUNNEL_MTU = 8
+    FRAGMENT = 9
+    ENDED = 10
+    DEFENCE = 11
+    ICMP_LIMIT = 12
+    REWRITE = 13
+    REASONS = 14
 
 
 class AddressUnion(Union):
@@ -164,6 +266,20 @@ class Tuple(Structure):
     )
 
 
+class Tunnel(Structure):
+    """struct tunnel: 4 bytes"""
+
+    type: int
+    checksum: int
+    port: int
+
+    _fields_ = (
+        ("type", c_uint8),
+        ("checksum", c_uint8),
+        ("port", c_uint16_be),
+    )
+
+
 class Connection(Structure):
     """struct connection: 64 bytes"""
 
@@ -174,7 +290,7 @@ class Connection(Structure):
     destination_port: int
     deadline: int
     server: int
-    reserved: int
+    link: int
     peer: int
     overflow: int
 
@@ -186,7 +302,7 @@ class Connection(Structure):
         ("destination_port", c_uint16_be),
         ("deadline", c_uint32),
         ("server", c_uint32),
-        ("reserved", c_uint32),
+        ("link", c_uint32),
         ("peer", c_uint32),
         ("overflow", c_uint32),
     )
@@ -234,35 +350,58 @@ class Statistics(Structure):
     )
 
 
+class Pool(Structure):
+    """struct pool: 64 bytes"""
+
+    size: int
+    local: Array[c_uint16]
+
+    _fields_ = (
+        ("size", c_uint16),
+        ("local", c_uint16 * 31),
+    )
+
+
 class Service(Structure):
-    """struct service: 192 bytes"""
+    """struct service: 320 bytes"""
 
     key: ServiceKey
     in_use: int
     selection: int
     scheduler: bytes
+    persistence: int
+    one_packet: int
     turns_taken: int
     turns_at_swap: int
     mark: int
     ring_size: int
     ring_start: int
-    pad: int
+    scheduler_flags: int
     zero: Statistics
+    netmask: Address
+    engine: bytes
+    pool: Pool
 
     _fields_ = (
         ("key", ServiceKey),
         ("in_use", c_uint32),
         ("selection", c_uint32),
         ("scheduler", c_char * 16),
-        ("_pad_48", c_uint8 * 16),
+        ("persistence", c_uint32),
+        ("one_packet", c_uint32),
+        ("_pad_56", c_uint8 * 8),
         ("turns_taken", c_uint64),
         ("_pad_72", c_uint8 * 56),
         ("turns_at_swap", c_uint64),
         ("mark", c_uint32),
         ("ring_size", c_uint32),
         ("ring_start", c_uint32),
-        ("pad", c_uint32),
+        ("scheduler_flags", c_uint32),
         ("zero", Statistics),
+        ("netmask", Address),
+        ("engine", c_char * 16),
+        ("pool", Pool),
+        ("_pad_288", c_uint8 * 32),
     )
 
 
@@ -273,63 +412,85 @@ class NextHop(Structure):
     source_mac: int
     good_until: int
     mtu: int
-    gateway: int
     answers_until: int
+    pad: int
 
     _fields_ = (
         ("destination_mac", c_uint64),
         ("source_mac", c_uint64),
         ("good_until", c_uint32),
         ("mtu", c_uint32),
-        ("gateway", c_uint32_be),
         ("answers_until", c_uint32),
+        ("pad", c_uint32),
     )
 
 
 class Server(Structure):
-    """struct server: 256 bytes"""
+    """struct server: 384 bytes"""
 
     address: Address
     port: int
     method: int
     phase: int
-    weight: int
     service: int
-    interface: int
+    virtual_port: int
+    mapped_port: int
+    local: int
+    overloaded: int
+    many_to_one: int
+    pad: int
     next_hop: NextHop
     load: int
+    weight: int
+    templates: int
+    upper_threshold: int
+    lower_threshold: int
+    tunnel: Tunnel
+    interface: int
+    gateway: Address
+    source: Address
     service_key: ServiceKey
     serial: int
     deleted_at: int
-    upper_threshold: int
-    lower_threshold: int
-    pad: int
     zero: Statistics
+    pool: Pool
 
     _fields_ = (
         ("address", Address),
         ("port", c_uint16_be),
         ("method", c_uint8),
         ("phase", c_uint8),
-        ("weight", c_uint32),
         ("service", c_uint32),
-        ("interface", c_uint32),
+        ("virtual_port", c_uint16_be),
+        ("mapped_port", c_uint16_be),
+        ("local", c_uint8),
+        ("overloaded", c_uint8),
+        ("many_to_one", c_uint8),
+        ("pad", c_uint8),
         ("next_hop", NextHop),
         ("load", c_uint64),
-        ("_pad_72", c_uint8 * 56),
+        ("weight", c_uint32),
+        ("templates", c_uint32),
+        ("upper_threshold", c_uint32),
+        ("lower_threshold", c_uint32),
+        ("_pad_88", c_uint8 * 40),
+        ("tunnel", Tunnel),
+        ("interface", c_uint32),
+        ("gateway", Address),
+        ("source", Address),
+        ("_pad_168", c_uint8 * 24),
         ("service_key", ServiceKey),
         ("serial", c_uint64),
         ("deleted_at", c_uint32),
-        ("upper_threshold", c_uint32),
-        ("lower_threshold", c_uint32),
-        ("pad", c_uint32),
+        ("_pad_228", c_uint8 * 28),
         ("zero", Statistics),
-        ("_pad_216", c_uint8 * 40),
+        ("_pad_296", c_uint8 * 24),
+        ("pool", Pool),
     )
 
 
 class Settings(Structure):
-    """struct settings: 152 bytes"""
+    """struct settings: 480 bytes"""
 
     now: int
     abi_version: int
@@ -340,7 +501,11 @@ class Settings(Structure):
     clock_stopped: int
     services_used: int
     servers_used: int
+    watched_until: int
     next_serial: int
+    locals_used: int
+    live: int
+    knob: Array[c_uint32]
 
     _fields_ = (
         ("now", c_uint32),
@@ -348,12 +513,99 @@ class Settings(Structure):
         ("buckets", c_uint32),
         ("sweeps", c_uint32),
         ("seed", c_uint64 * 6),
-        ("timeout", c_uint32 * 16),
+        ("timeout", c_uint32 * 32),
         ("clock_stopped", c_uint32),
         ("services_used", c_uint32),
         ("servers_used", c_uint32),
-        ("_pad_140", c_uint8 * 4),
+        ("watched_until", c_uint32),
         ("next_serial", c_uint64),
+        ("locals_used", c_uint32),
+        ("live", c_uint32),
+        ("knob", c_uint32 * 64),
+    )
+
+
+class Datagram(Structure):
+    """struct datagram: 40 bytes"""
+
+    source: Address
+    destination: Address
+    id: int
+    protocol: int
+    number: int
+    pad: Array[c_uint8]
+
+    _fields_ = (
+        ("source", Address),
+        ("destination", Address),
+        ("id", c_uint32),
+        ("protocol", c_uint8),
+        ("number", c_uint8),
+        ("pad", c_uint8 * 2),
+    )
+
+
+class Fragmented(Structure):
+    """struct fragmented: 16 bytes"""
+
+    ports: int
+    known: int
+    early: int
+    good_until: int
+
+    _fields_ = (
+        ("ports", c_uint32),
+        ("known", c_uint32),
+        ("early", c_uint32),
+        ("good_until", c_uint32),
+    )
+
+
+class EarlyFragment(Structure):
+    """struct early_fragment: 2056 bytes"""
+
+    length: int
+    good_until: int
+    frame: Array[c_uint8]
+
+    _fields_ = (
+        ("length", c_uint32),
+        ("good_until", c_uint32),
+        ("frame", c_uint8 * 2048),
+    )
+
+
+class Event(Structure):
+    """struct event: 72 bytes"""
+
+    at: int
+    client: Address
+    virtual: Address
+    server: Address
+    client_port: int
+    virtual_port: int
+    server_port: int
+    kind: int
+    protocol: int
+    state: int
+    reason: int
+    method: int
+    pad: Array[c_uint8]
+
+    _fields_ = (
+        ("at", c_uint64),
+        ("client", Address),
+        ("virtual", Address),
+        ("server", Address),
+        ("client_port", c_uint16_be),
+        ("virtual_port", c_uint16_be),
+        ("server_port", c_uint16_be),
+        ("kind", c_uint8),
+        ("protocol", c_uint8),
+        ("state", c_uint8),
+        ("reason", c_uint8),
+        ("method", c_uint8),
+        ("pad", c_uint8 * 5),
     )
 
 

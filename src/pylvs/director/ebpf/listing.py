@@ -22,7 +22,7 @@ _FIELDS = (
     ("destination_port", ">u2"),
     ("deadline", "<u4"),
     ("server", "<u4"),
-    ("reserved", "<u4"),
+    ("link", "<u4"),
     ("peer", "<u4"),
     ("overflow", "<u4"),
 )

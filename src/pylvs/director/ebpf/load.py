@@ -35,6 +35,20 @@ _TIMEOUTS = {
     "LISTEN": 120,
     "SYNACK": 120,
     "UDP": 300,
+    "SCTP_NONE": 2,
+    "SCTP_INIT1": 4,
+    "SCTP_INIT": 61,
+    "SCTP_COOKIE_SENT": 61,
+    "SCTP_COOKIE_REPLIED": 61,
+    "SCTP_COOKIE_WAIT": 61,
+    "SCTP_COOKIE": 61,
+    "SCTP_COOKIE_ECHOED": 61,
+    "SCTP_ESTABLISHED": 900,
+    "SCTP_SHUTDOWN_SENT": 61,
+    "SCTP_SHUTDOWN_RECEIVED": 61,
+    "SCTP_SHUTDOWN_ACK_SENT": 61,
+    "SCTP_REJECTED": 4,
+    "SCTP_CLOSED": 61,
 }
 """Seconds in each state, as in the kernel's net/netfilter/ipvs."""
 

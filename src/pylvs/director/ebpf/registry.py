@@ -124,6 +124,7 @@ class Registry:
             raw.service_key = abi.ServiceKey.from_buffer_copy(key)
             _set_zero(self._table, self._table.servers, "server_statistics", number)
         raw.service = service
+        raw.virtual_port = id.endpoint.port
         raw.serial = self._serial()
         self.write_server(number, server)
         raw.phase = abi.ServerPhase.AVAILABLE
@@ -134,6 +135,7 @@ class Registry:
         """What can be edited of a server."""
         raw = self._table.servers[number]
         raw.method = METHODS[server.method]
+        raw.mapped_port = server.endpoint.port
         raw.weight = server.weight
         raw.upper_threshold, raw.lower_threshold = server.upper_threshold, server.lower_threshold
 

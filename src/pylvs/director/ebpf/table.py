@@ -33,6 +33,11 @@ PINNED_MAPS = (
     "server_statistics",
     "drops",
     "settings",
+    "locals",
+    "addresses",
+    "fragmented",
+    "early_fragments",
+    "events",
     "interfaces",
     "sweeps",
 )
