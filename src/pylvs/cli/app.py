@@ -22,6 +22,7 @@ _COMMANDS = {
     "drops": ("pylvs.cli.control:drops", "How many packets were dropped, by the reason's name."),
     "ipvsadm": ("pylvs.cli.control:ipvsadm", "ipvsadm's own command line (see `pylvs ipvsadm -h`)."),
     "lab": ("pylvs.cli.lab:lab", "A director, real servers and a client in network namespaces."),
+    "realserver": ("pylvs.cli.realserver:realserver", "Make this host a real server of LVS-DR or LVS-TUN."),
     "upgrade": ("pylvs.cli.control:upgrade", "Swap the programs under live traffic for this pylvs's."),
 }
 
