@@ -115,18 +115,22 @@ def _on(network: Topology, where: str, argv: Sequence[str], stdin: str | None = 
 
 
 def _remove(name: str) -> None:
+    from pylvs.role import realserver  # it needs pyroute2 as well
+
     with interruption.postponed():
         nodes = namespace.labs().get(name, set())
         names = [namespace_of(name, where) for where in sorted(nodes)]
         lived_in = namespace.identities(names) | namespace.of_servers(name)
         namespace.end_processes(lived_in)
-        cookie = _detach(namespace_of(name, "director")) if "director" in nodes else None
+        director = _detach(namespace_of(name, "director")) if "director" in nodes else None
+        servers = {_cookie(namespace_of(name, where)) for where in nodes if where.startswith("rs")}
         # Without their names nobody enters them any more, so none can slip in behind the last look.
         if names:
             namespace.delete(names)
         namespace.end_processes(lived_in)
-        if cookie is not None:
-            control.forget(cookie)
+        if director is not None:
+            control.forget(director)
+        realserver.forget({cookie for cookie in servers if cookie is not None})
         _reap(name)
         state.forget(name)
 
@@ -143,7 +147,11 @@ def _detach(director: str) -> int | None:
     """As far as it can be done; returns the namespace's cookie, by which it is known what stays pinned."""
     with suppress(subprocess.TimeoutExpired):
         node.run(director, *node.PYLVS, "detach", timeout=_SECONDS)
-    with suppress(OSError), namespace.inside(director):
+    return _cookie(director)
+
+
+def _cookie(where: str) -> int | None:
+    with suppress(OSError), namespace.inside(where):
         return bpffs.netns_cookie()
     return None
 

@@ -78,7 +78,9 @@ def realserver(topology: Topology) -> list[str]:
         return []
     port = ["--tun-port", str(lab.tunnel.port)] if lab.tunnel.type is TunnelType.GUE else []
     vips = [word for vip in topology.vips for word in ("--vip", str(vip))]
-    return ["up", "--method", lab.method, *vips, "--tun-type", lab.tunnel.type, *port]
+    dips = {topology.node("director").address_of(lab.rip_family(vip.version)) for vip in topology.vips}
+    only = [word for dip in sorted(dips, key=str) for word in ("--director", str(dip))]
+    return ["up", "--method", lab.method, *vips, "--tun-type", lab.tunnel.type, *port, *only]
 
 
 def marking(topology: Topology) -> str:

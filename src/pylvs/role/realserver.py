@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,10 +108,14 @@ def _undo(journal: Journal, changes: list[Change]) -> None:
 
 def _remove_orphans() -> None:
     """Journals of network namespaces that are gone, and all that was changed with them."""
-    others = [one for one in files_of(Path(bpffs.RUN), _ROLE) if one[0] != bpffs.netns_cookie()]
-    live = bpffs.live_cookies() if others else set()
-    for cookie, path in others:
-        if cookie not in live:
+    others = {cookie for cookie, _ in files_of(Path(bpffs.RUN), _ROLE)} - {bpffs.netns_cookie()}
+    forget(others - bpffs.live_cookies() if others else set())
+
+
+def forget(cookies: Collection[int]) -> None:
+    """Remove what is written down of network namespaces that are gone."""
+    for cookie, path in list(files_of(Path(bpffs.RUN), _ROLE)):
+        if cookie in cookies:
             path.unlink(missing_ok=True)
 
 

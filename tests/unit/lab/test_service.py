@@ -86,6 +86,7 @@ def test_only_tun_has_something_for_the_real_servers_to_do() -> None:
     network = topology(Lab("x", ForwardingMethod.TUN, families=(4, 6), tunnel=GUE))
     assert " ".join(realserver(network)) == (
         "up --method tun --vip 198.51.100.100 --vip 2001:db8:51::100 --tun-type gue --tun-port 6080"
+        " --director 198.51.100.200 --director 2001:db8:51::200"
     )
     others = (method for method in ForwardingMethod if method is not ForwardingMethod.TUN)
     assert [realserver(topology(Lab("x", method))) for method in others] == [[], [], []]
