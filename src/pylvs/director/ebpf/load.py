@@ -104,6 +104,7 @@ def load(directory: str, capacity: Capacity) -> Table:
             opened.set_max_entries(name, capacity.services)
         for name in ("servers", "server_statistics"):
             opened.set_max_entries(name, capacity.servers)
+        opened.set_max_entries("addresses", capacity.services + capacity.servers + abi.LOCALS)
         verify(opened)
         fd = opened.map_fd("settings")
         _settle(Array(fd, abi.Settings)[0], seeds, capacity)
