@@ -2,7 +2,7 @@
 /* The complete path: the kernel's helpers keep checksum offloads right, and its neighbour table finds the MAC. */
 #pragma once
 
-#include "tunnel.h"
+#include "outer.h"
 
 enum {
 	MAX_OPTIONS = 40,

@@ -2,7 +2,7 @@
 /* The fast path: frames are changed in place. What it can't do right goes up to the tc program, before anything is counted. */
 #pragma once
 
-#include "tunnel.h"
+#include "outer.h"
 
 struct way {
 	__u64 destination_mac;
