@@ -2,7 +2,7 @@
 /* What becomes of a packet: pass, drop by name, or forward to a server or back to its client. Nothing is sent here. */
 #pragma once
 
-#include "connection.h"
+#include "event.h"
 #include "schedule.h"
 
 enum verdict { VERDICT_PASS, VERDICT_DROP, VERDICT_REQUEST, VERDICT_REPLY };
@@ -56,9 +56,11 @@ static __noinline bool give_way(const struct tuple *answer)
 	if (!owner)
 		return false;
 	__u64 control = READ_ONCE(owner->control);
-	if (phase_of(control) != PHASE_LIVE || is_active(state_of(control)))
+	if (phase_of(control) != PHASE_LIVE || is_active(state_of(control)) ||
+	    !end_connection(owner, found->peer - 1, control))
 		return false;
-	return end_connection(owner, found->peer - 1, control);
+	tell(EVENT_EVICTED, owner);
+	return true;
 }
 
 /* Both sides know each other from here on. The answer's is told what has happened to its owner meanwhile. */
@@ -172,6 +174,7 @@ static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 f
 		}
 	}
 	count_connection(decision);
+	tell(EVENT_SCHEDULED, connection);
 	return VERDICT_REQUEST;
 }
 
@@ -197,8 +200,8 @@ static __always_inline bool reuses_port(const struct packet *packet, __u64 contr
 static __always_inline void end_former(struct connection *former, __u64 control)
 {
 	struct connection *peer = peer_of(former);
-	if (peer || method_of(control) != METHOD_NAT)
-		end_connection(former, peer ? peer->peer - 1 : 0, control);
+	if ((peer || method_of(control) != METHOD_NAT) && end_connection(former, peer ? peer->peer - 1 : 0, control))
+		tell(EVENT_EXPIRED, former);
 }
 
 static __always_inline enum verdict decide(const struct packet *packet, struct decision *decision)
@@ -255,10 +258,12 @@ static __always_inline bool account(const struct packet *packet, const struct de
 	return true;
 }
 
-static __always_inline void count_drop(enum drop_reason reason)
+static __always_inline void count_drop(enum drop_reason reason, const struct packet *packet,
+				       const struct decision *decision)
 {
 	__u32 index = reason;
 	__u64 *count = bpf_map_lookup_elem(&drops, &index);
 	if (count)
 		++*count;
+	tell_drop(&packet->tuple, decision->connection, decision->server, reason);
 }

@@ -37,7 +37,7 @@ int director_xdp(struct xdp_md *ctx)
 	case VERDICT_PASS:
 		return XDP_PASS;
 	case VERDICT_DROP:
-		count_drop(decision.reason);
+		count_drop(decision.reason, &packet, &decision);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
@@ -49,9 +49,10 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: the largest are 14 + 60 + 60 bytes. */
 enum { HEADERS = 134 };
 
-static __always_inline int drop_tc(enum drop_reason reason)
+static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
+				   const struct decision *decision)
 {
-	count_drop(reason);
+	count_drop(reason, packet, decision);
 	return TC_ACT_SHOT;
 }
 
@@ -73,12 +74,12 @@ int director_tc(struct __sk_buff *skb)
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
-		return drop_tc(decision.reason);
+		return drop_tc(decision.reason, &packet, &decision);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:;
 		int action = TC_ACT_SHOT;
 		enum drop_reason reason = send_tc(skb, &packet, &decision, verdict, &action);
-		return reason == DROP_REASONS ? action : drop_tc(reason);
+		return reason == DROP_REASONS ? action : drop_tc(reason, &packet, &decision);
 	}
 	return TC_ACT_SHOT;
 }

@@ -325,6 +325,7 @@ struct settings {
 	__u32 locals_used;
 	__u32 live; /* slots in use, as the last round of the sweep counted them */
 	__u32 knob[KNOB_SLOTS];
+	__u64 events_lost; /* for which the ring of events had no room */
 };
 
 /* Whose an address is, as far as a fragment without ports can tell. */

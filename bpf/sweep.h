@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "connection.h"
+#include "event.h"
 
 static __always_inline void sweep_owner(struct connection *owner, __u32 index, __u64 control, __u32 now)
 {
@@ -27,8 +27,9 @@ static __always_inline void sweep_owner(struct connection *owner, __u32 index, _
 		swap_control(owner, control, control | EXPIRING);
 		return;
 	}
-	if (due(deadline, now) && !(peer && !due(READ_ONCE(peer->deadline), now)))
-		end_connection(owner, index, control);
+	if (due(deadline, now) && !(peer && !due(READ_ONCE(peer->deadline), now)) &&
+	    end_connection(owner, index, control))
+		tell(EVENT_EXPIRED, owner);
 }
 
 /* A server side's slot ends with its owner; here only one whose owner is gone. */

@@ -490,7 +490,7 @@ class Server(Structure):
 
 
 class Settings(Structure):
-    """struct settings: 480 bytes"""
+    """struct settings: 488 bytes"""
 
     now: int
     abi_version: int
@@ -506,6 +506,7 @@ class Settings(Structure):
     locals_used: int
     live: int
     knob: Array[c_uint32]
+    events_lost: int
 
     _fields_ = (
         ("now", c_uint32),
@@ -522,6 +523,7 @@ class Settings(Structure):
         ("locals_used", c_uint32),
         ("live", c_uint32),
         ("knob", c_uint32 * 64),
+        ("events_lost", c_uint64),
     )
 
 
