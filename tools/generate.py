@@ -1,4 +1,5 @@
-"""Writes what is generated from bpf/director.h: the structs and enums for Python, and the page of the drops.
+"""Writes what is generated: from bpf/director.h the structs and enums for Python and the manual of the drops; from the
+table of the knobs, their page.
 
     python -m tools.generate [--check]
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools import abi, drops, header
+from tools import abi, drops, header, knobs
 from tools.bpf import ROOT, CompileError
 from tools.btf import BtfError
 
@@ -20,9 +21,12 @@ def files() -> dict[str, str]:
     text = header.HEADER.read_text()
     btf, constants = header.compiled()
     structs, enums = header.named("struct", text), header.named("enum", text)
+    reasons = header.comments("drop_reason", text)
     return {
         "src/pylvs/director/ebpf/abi.py": abi.module(btf, structs, enums, constants),
-        "docs/drops.md": drops.page(header.comments("drop_reason", text)),
+        "src/pylvs/director/ebpf/reason.py": drops.module(reasons),
+        "docs/drops.md": drops.page(reasons),
+        "docs/sysctl.md": knobs.page(),
     }
 
 
