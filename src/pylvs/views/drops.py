@@ -23,7 +23,7 @@ def show(counts: Mapping[str, int], *, everything: bool) -> None:
         out.print(table(_COLUMNS, rows, out))
     else:
         for reason, count in shown.items():
-            out.out(f"{reason:<16} {count:>10}  {'; '.join(MANUAL[reason])}")
+            print(f"{reason:<16} {count:>10}  {'; '.join(MANUAL[reason])}")
 
 
 def ordered(counts: Mapping[str, int]) -> dict[str, int]:

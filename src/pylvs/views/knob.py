@@ -24,7 +24,7 @@ def show(values: Mapping[str, KnobValue]) -> None:
         out.print(table(_COLUMNS, rows(values), out))
         return
     for name, value in values.items():
-        out.out(line(name, value))
+        print(line(name, value))
 
 
 def rows(values: Mapping[str, KnobValue]) -> Iterator[tuple[str, str, str, str]]:
