@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,15 +28,20 @@ EVENTS_OF_A_RING = abi.EVENTS_SIZE // (72 + 8)
 
 
 @pytest.fixture
-def watch(plane: Plane) -> Iterator[Watch]:
-    """The services of the rows, watched."""
+def served(plane: Plane) -> Plane:
+    """With the services of the rows."""
     plane.director.begin()
     for id, servers, method in SERVICES:
         plane.serve(id, *servers, method=method)
     plane.director.commit()
-    watching = Watch(plane.table)
-    yield watching
-    watching.close()
+    return plane
+
+
+@pytest.fixture
+def watch(served: Plane) -> Iterator[Watch]:
+    """It begins with the test and ends with it."""
+    with closing(Watch(served.table)) as watching:
+        yield watching
 
 
 def told(watch: Watch) -> list[tuple[Any, ...]]:
@@ -172,16 +178,13 @@ def test_a_full_table(plane: Plane, watch: Watch) -> None:
 
 
 @HOOKS
-def test_nothing_is_told_unwatched(hook: str, plane: Plane, watch: Watch) -> None:
-    watch.close()
-    plane.knows_the_way()
+def test_nothing_is_told_unwatched(hook: str, served: Plane) -> None:
+    served.knows_the_way()
     for packet in (request(), request(90), request(flags="RA")):
-        plane.run(hook, bytes(from_client(packet)))
-    plane.pass_seconds(100)
-    ring = libbpf.RingBuffer(plane.table.fd("events"))
-    assert ring.read(0) == []
-    ring.close()
-    watch.__init__(plane.table)  # type: ignore[misc]  # so that the fixture can close it
+        served.run(hook, bytes(from_client(packet)))
+    served.pass_seconds(100)
+    with closing(libbpf.RingBuffer(served.table.fd("events"))) as ring:
+        assert ring.read(0) == []
 
 
 def test_the_watch_is_over_soon_after_a_watcher_was_killed(plane: Plane, watch: Watch) -> None:
@@ -207,18 +210,20 @@ def test_what_the_ring_has_no_room_for_is_counted(plane: Plane, watch: Watch) ->
     assert watch.lost() == 0, "told once"
 
 
-def test_what_is_left_of_a_former_watch_is_not_news(plane: Plane, watch: Watch) -> None:
-    plane.tc(bytes(from_client(request(90))))
-    watch.close()
-    watch.__init__(plane.table)  # type: ignore[misc]
-    assert watch.read(0) == []
+def test_what_is_left_of_a_former_watch_is_not_news(served: Plane) -> None:
+    frame = bytes(from_client(request(90)))
+    with closing(Watch(served.table)):
+        served.tc(frame)
+    with closing(Watch(served.table)) as watch:
+        assert watch.read(0) == []
+        served.tc(frame)
+        assert len(watch.read(0)) == 1
 
 
-def test_one_watcher_at_a_time(plane: Plane, watch: Watch) -> None:
-    with pytest.raises(DataPlaneError, match="another `pylvs watch`"):
-        Watch(plane.table)
-    watch.close()
-    watch.__init__(plane.table)  # type: ignore[misc]
+def test_one_watcher_at_a_time(served: Plane) -> None:
+    with closing(Watch(served.table)), pytest.raises(DataPlaneError, match="another `pylvs watch`"):
+        Watch(served.table)
+    Watch(served.table).close()
 
 
 def test_times_are_those_of_the_clock(plane: Plane, watch: Watch) -> None:

@@ -325,6 +325,7 @@ class RingBuffer:
     def close(self) -> None:
         """Whoever comes next reads on from here."""
         _lib().ring_buffer__free(c_void_p(self._ring))
+        self._ring = None
 
 
 class TestRun:
