@@ -7,10 +7,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from pylvs.director import knob
 from pylvs.director.port import Director
 from pylvs.director.rules import SCHEDULERS
 from pylvs.errors import (
     DestinationExists,
+    InvalidKnob,
     InvalidOperation,
     NoSuchDestination,
     NoSuchService,
@@ -377,3 +379,22 @@ def test_takes_servers_of_the_other_family_through_a_tunnel(director: Director) 
     director.add_server(VIP, RealServer(endpoint("fd00:1::11", 80), TUN))
     director.add_server(VIP6, RealServer(RS1.endpoint, TUN))
     refuses(InvalidOperation, lambda: director.edit_server(VIP6, RealServer(RS1.endpoint, DR)), director)
+
+
+def test_knobs_have_their_defaults(director: Director) -> None:
+    assert director.knobs() == knob.defaults()
+
+
+def test_knobs_are_set_together(director: Director) -> None:
+    changes: dict[str, knob.KnobValue] = {"drop_entry": 3, "sync_threshold": (7, 0), "amemthresh": -5}
+    director.set_knobs(changes)
+    assert director.knobs() == {**knob.defaults(), **changes}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"drop_packet": 1, "drop_entry": 4}, {"drop_packet": 1, "nothing": 0}, {"local_port_first": 40000}]
+)
+def test_knobs_are_refused_together(changes: dict[str, knob.KnobValue], director: Director) -> None:
+    with pytest.raises(InvalidKnob):
+        director.set_knobs(changes)
+    assert director.knobs() == knob.defaults()

@@ -21,10 +21,13 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def _kinds(_context: click.Context, _option: click.Parameter, text: str | None) -> frozenset[EventKind] | None:
-    try:
-        return None if text is None else frozenset(EventKind(word.strip()) for word in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--only {text}: {error}", hint=f"it takes {', '.join(EventKind)}") from None
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in list(EventKind):
+            raise UsageError(f"--only {text}: there is no event {word!r}", hint=f"it takes {', '.join(EventKind)}")
+    return frozenset(map(EventKind, words))
 
 
 def _pattern(_context: click.Context, option: click.Parameter, text: str | None) -> Pattern | None:

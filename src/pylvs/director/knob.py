@@ -22,6 +22,7 @@ KnobValue = int | tuple[int, int]
 _INT = (-(1 << 31), (1 << 31) - 1)
 _MODE = (0, 3)
 _PORT = (1, 65535)
+_LONGEST = 40  # what is longer than that is no number of 32 bits in any notation
 _HZ = 250
 _SECONDS = (-_INT[1] // _HZ + 1, _INT[1] // _HZ)
 
@@ -145,8 +146,8 @@ def defaults() -> dict[str, KnobValue]:
 
 
 def named(text: str) -> Knob:
-    """The knob of a name, with or without its prefix, with dots or slashes; raises `InvalidKnob`."""
-    name = text.strip().replace("/", ".").removeprefix(PREFIX)
+    """The knob of a name, with or without what stands before it, with dots or slashes; raises `InvalidKnob`."""
+    name = text.strip().replace("/", ".").removeprefix(".proc.sys.").removeprefix(PREFIX)
     if name in KNOBS:
         return KNOBS[name]
     from difflib import get_close_matches
@@ -157,7 +158,7 @@ def named(text: str) -> Knob:
 
 def number(text: str) -> int | None:
     """A number as the kernel reads it: decimal, 0x hexadecimal or 0 octal."""
-    if not re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", text):
+    if len(text) > _LONGEST or not re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", text):
         return None
     digits = text.lstrip("-").lower()
     found = int(digits, 8 if digits.startswith("0") and "x" not in digits else 0)
@@ -171,7 +172,8 @@ def parsed(knob: Knob, text: str, current: KnobValue) -> KnobValue:
     wanted = 2 if isinstance(current, tuple) else 1
     if not words or len(numbers) != len(words) or len(words) > wanted:
         raise InvalidKnob(
-            f"{knob.name}: {text!r} is not {'two numbers' if wanted == 2 else 'a number'}", hint=_allowed(knob)
+            f"{knob.name}: {text[:_LONGEST]!r} is not {'two numbers' if wanted == 2 else 'a number'}",
+            hint=_allowed(knob),
         )
     if isinstance(current, tuple):
         return numbers[0], [*numbers, current[1]][1]

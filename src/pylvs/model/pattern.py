@@ -34,9 +34,9 @@ def parse_pattern(text: str) -> Pattern:
 
 def _split(text: str) -> tuple[str, str | None]:
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        if rest and not rest.startswith(":"):
-            raise ValueError(f"{rest!r} after ]")
+        host, closing, rest = text[1:].partition("]")
+        if not closing or (rest and not rest.startswith(":")):
+            raise ValueError("a bracket is missing, or a colon behind it")
         return host, rest[1:] if rest else None
     if text.count(":") == 1:
         host, _, port = text.partition(":")
