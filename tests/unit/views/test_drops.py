@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from pylvs.director.ebpf import abi
 from pylvs.director.ebpf.reason import MANUAL
 from pylvs.views.drops import as_fields, show
+
+if TYPE_CHECKING:
+    import pytest
 
 COUNTS = dict.fromkeys(MANUAL, 0) | {"no_server": 7, "too_big": 70_000}
 
