@@ -51,7 +51,7 @@ def service(text: str) -> VirtualAddress:
 
 
 def endpoint(text: str) -> Endpoint:
-    address, _, port = text.partition(":")
+    address, _, port = text.rpartition(":")
     return Endpoint(parse_address(address), int(port))
 
 
@@ -86,7 +86,7 @@ class Plane:
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
-        settings.services_used = settings.servers_used = settings.next_serial = 0
+        settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
         settings.now = START
         self.director._slots = None
