@@ -52,7 +52,7 @@ def service(text: str) -> VirtualAddress:
 
 
 def endpoint(text: str) -> Endpoint:
-    address, _, port = text.partition(":")
+    address, _, port = text.rpartition(":")
     return Endpoint(parse_address(address), int(port))
 
 
@@ -87,7 +87,7 @@ class Plane:
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
-        settings.services_used = settings.servers_used = settings.next_serial = 0
+        settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
         settings.watched_until = 0
         knobs.write(settings, knob.defaults())
