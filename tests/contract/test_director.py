@@ -464,7 +464,7 @@ OVERLAPPING = [
     pytest.param(tcp("192.0.2.1", 8080), VIP, id="one of its ports"),
     pytest.param(tcp("192.0.2.1", 0), VIP, id="every port"),
     pytest.param(tcp("192.0.2.1", 8080), MARK, id="a mark's"),
-    pytest.param(tcp("fd00::1", 65535), VIP6, id="IPv6"),
+    pytest.param(tcp("fd00::1", 32767), VIP6, id="IPv6"),
 ]
 
 
