@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
-#include "forward_tc.h"
+#include "icmp.h"
 #include "forward_xdp.h"
 #include "sweep.h"
 
@@ -38,6 +38,8 @@ int director_xdp(struct xdp_md *ctx)
 	case VERDICT_PASS:
 		return XDP_PASS;
 	case VERDICT_DROP:
+		if (tells(decision.reason))
+			return XDP_PASS;
 		count_drop(decision.reason);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
@@ -50,10 +52,12 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: the largest are 14 + 60 + 60 bytes. */
 enum { HEADERS = 134 };
 
-static __always_inline int drop_tc(enum drop_reason reason)
+/* Its sender is told, where there is something to tell: a client by the VIP, a server by the address that it knows us by. */
+static __always_inline int drop_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				   const struct address *from)
 {
 	count_drop(reason);
-	return TC_ACT_SHOT;
+	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
 }
 
 SEC("tc")
@@ -66,21 +70,27 @@ int director_tc(struct __sk_buff *skb)
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	if (parse(data, data_end, skb->len, &packet, false) != PARSED_PORTS || !packet.ip)
+	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
+	if ((parsed != PARSED_PORTS && parsed != PARSED_ICMP) || !packet.ip)
 		return TC_ACT_OK;
 	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
+	if (parsed == PARSED_ICMP)
+		return relay_icmp(skb, packet.l4_offset);
 	enum verdict verdict = decide(&packet, &decision);
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
-		return drop_tc(decision.reason);
+		return drop_tc(skb, decision.reason, 0, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:;
 		int action = TC_ACT_SHOT;
-		enum drop_reason reason = send_tc(skb, &packet, &decision, verdict, &action);
-		return reason == DROP_REASONS ? action : drop_tc(reason);
+		__u32 mtu = 0;
+		enum drop_reason reason = send_tc(skb, &packet, &decision, verdict, &action, &mtu);
+		if (reason == DROP_REASONS)
+			return action;
+		return drop_tc(skb, reason, mtu, verdict == VERDICT_REPLY ? &decision.server->source : NULL);
 	}
 	return TC_ACT_SHOT;
 }

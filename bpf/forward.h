@@ -31,6 +31,12 @@ static __always_inline __u32 next_hop_interface(__u64 destination_mac, __u64 sou
 	return destination_mac >> 48 | source_mac >> 48 << 16;
 }
 
+/* The neighbour that a route look-up gave; it may be of another family than the packet. */
+static __always_inline struct address gateway_of(const struct bpf_fib_lookup *fib)
+{
+	return fib->family == AF_INET ? ipv4_address(fib->ipv4_dst) : ipv6_address(fib->ipv6_dst);
+}
+
 static __always_inline void remember_next_hop(struct server *server, const struct bpf_fib_lookup *fib, __u32 now)
 {
 	struct next_hop *hop = &server->next_hop;
@@ -50,13 +56,20 @@ static __always_inline bool remembers(const struct next_hop *hop)
  * Ask for the way out: of a request to its server, as IPVS does by the server's address alone (what is found is remembered for
  * every client), or of a reply to its client, from the service's address.
  */
-static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, __be32 source, __be32 destination,
-					  __u32 interface)
+static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct address *source,
+					  const struct address *destination, __u32 interface)
 {
-	fib->family = AF_INET;
-	fib->ipv4_src = source;
-	fib->ipv4_dst = destination;
 	fib->ifindex = interface;
+	if (is_ipv4(destination)) {
+		fib->family = AF_INET;
+		fib->ipv4_src = source ? source->word[3] : 0;
+		fib->ipv4_dst = destination->word[3];
+	} else {
+		fib->family = AF_INET6;
+		if (source)
+			__builtin_memcpy(fib->ipv6_src, source->word, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, destination->word, sizeof(fib->ipv6_dst));
+	}
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 

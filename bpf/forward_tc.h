@@ -38,6 +38,7 @@ __noinline int is_source_routed(struct __sk_buff *skb, __u32 length)
 struct exit {
 	__u32 interface;
 	__be32 gateway;
+	__u32 mtu;
 };
 
 /* The route, if it may be asked: the kernel answers only where it forwards. */
@@ -49,11 +50,12 @@ static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server,
 		return DROP_NO_ROUTE;
 	struct bpf_fib_lookup fib = {.tot_len = length};
 	bool reply = verdict == VERDICT_REPLY;
-	__be32 source = reply ? server->service_key.vip.word[3] : 0;
-	__be32 destination = reply ? ip->daddr : server->address.word[3];
-	long result = look_up_route(skb, &fib, source, destination, skb->ifindex);
+	struct address client = ipv4_address(ip->daddr);
+	long result = look_up_route(skb, &fib, reply ? &server->service_key.vip : NULL,
+				    reply ? &client : &server->address, skb->ifindex);
 	exit->interface = fib.ifindex;
 	exit->gateway = fib.ipv4_dst;
+	exit->mtu = fib.tot_len;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		if (!reply)
 			remember_next_hop(server, &fib, now_in_ticks());
@@ -80,7 +82,8 @@ static __always_inline int find_exit(struct __sk_buff *skb, const struct packet 
 		return look_up_exit(skb, server, verdict, length, exit);
 	exit->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
 	exit->gateway = server->gateway.word[3];
-	return length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
+	exit->mtu = READ_ONCE(hop->mtu);
+	return length > exit->mtu ? DROP_TOO_BIG : DROP_REASONS;
 }
 
 static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packet *packet, struct rewriting to,
@@ -105,12 +108,13 @@ static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packe
 }
 
 static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
-						enum verdict verdict, int *action)
+						enum verdict verdict, int *action, __u32 *mtu)
 {
-	struct exit exit;
+	struct exit exit = {};
 	if (packet->ip->ttl <= 1)
 		return DROP_TTL_EXCEEDED;
 	enum drop_reason reason = find_exit(skb, packet, decision->server, verdict, &exit);
+	*mtu = exit.mtu;
 	if (reason != DROP_REASONS)
 		return reason;
 	if (!account(packet, decision, verdict))

@@ -45,13 +45,14 @@ static __always_inline bool way_to_server(const struct packet *packet, const str
 }
 
 /* The headers are found again: so nothing of the fast path has to be in memory. */
-static __noinline int look_up_client(struct xdp_md *ctx, __be32 vip, struct way *way)
+static __noinline int look_up_client(struct xdp_md *ctx, const struct address *vip, struct way *way)
 {
 	struct iphdr *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
 	if (!way || (void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return false;
 	struct bpf_fib_lookup fib = {.tot_len = bpf_ntohs(ip->tot_len)};
-	if (look_up_route(ctx, &fib, vip, ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
+	struct address client = ipv4_address(ip->daddr);
+	if (look_up_route(ctx, &fib, vip, &client, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	way->destination_mac = mac_to_u64(fib.dmac);
 	way->source_mac = mac_to_u64(fib.smac);
@@ -71,7 +72,7 @@ static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packe
 		WRITE_ONCE(hop->answers_until, now_in_ticks() + TICKS_A_SECOND);
 		return false;
 	}
-	if (!look_up_client(ctx, decision->server->service_key.vip.word[3], &found))
+	if (!look_up_client(ctx, &decision->server->service_key.vip, &found))
 		return false;
 	*way = found;
 	return true;
