@@ -618,6 +618,118 @@ static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struc
 	return send_related(skb, NULL, &server->address, length, server->interface);
 }
 
+/* -- errors about the tunnel packets that the director made */
+
+enum { LEAST_OUTER_MTU = 552, GRE_CHECKSUM = 0x8000 }; /* the kernel's net.ipv4.route.min_pmtu */
+
+/* Where the packet begins that a quoted tunnel packet carries; 0 where it carries none. */
+static __always_inline __u32 carried_by(struct __sk_buff *skb, const struct ip_header *quoted)
+{
+	struct {
+		__u8 hlen : 5, control : 1, version : 2;
+	} gue;
+	__be16 gre_flags = quoted->tuple.ports;
+	switch (quoted->tuple.protocol) {
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+		return quoted->l4;
+	case IPPROTO_GRE:
+		return quoted->l4 + (gre_flags & bpf_htons(GRE_CHECKSUM) ? 8 : 4);
+	case IPPROTO_UDP:
+		if (bpf_skb_load_bytes(skb, quoted->l4 + sizeof(struct udphdr), &gue, sizeof(gue)) || gue.version ||
+		    gue.control)
+			return 0;
+		return quoted->l4 + sizeof(struct udphdr) + 4 + gue.hlen * 4;
+	}
+	return 0;
+}
+
+static __always_inline bool made_tunnel(const struct server *server, const struct tuple *outer)
+{
+	const struct tunnel *tunnel = &server->tunnel;
+	if (!same_address(&server->address, &outer->destination) || !same_address(&server->source, &outer->source))
+		return false;
+	switch (outer->protocol) {
+	case IPPROTO_GRE:
+		return tunnel->type == TUNNEL_GRE;
+	case IPPROTO_UDP:
+		return tunnel->type == TUNNEL_GUE && tunnel->port == outer->ports >> 16;
+	}
+	return tunnel->type == TUNNEL_IPIP;
+}
+
+/* A tunnel packet was too big for a link: so must no other one to that server be for a while, and what it carried was so, too. */
+static __always_inline bool learn_mtu(struct server *server, struct icmp_error *error, __u32 mtu, __u32 added,
+				      bool ipv4)
+{
+	__u32 least = ipv4 ? 68 : 1280;
+	struct next_hop *hop = &server->next_hop;
+	if (mtu < 68)
+		return false;
+	if (mtu < READ_ONCE(hop->mtu))
+		WRITE_ONCE(hop->mtu, mtu < LEAST_OUTER_MTU ? LEAST_OUTER_MTU : mtu);
+	error->type = ipv4 ? ICMP_DEST_UNREACH : ICMPV6_PACKET_TOO_BIG;
+	error->code = ipv4 ? ICMP_FRAG_NEEDED : 0;
+	error->rest = bpf_htonl(mtu > added + least ? mtu - added : least);
+	return true;
+}
+
+/* Say of the packet that was carried what was said of the one that carried it, perhaps in the other family's words. */
+static __always_inline bool translate(struct icmp_error *error, struct server *server, const struct related *related,
+				      __u32 added)
+{
+	const struct icmphdr *icmp = &related->icmp;
+	bool outer_ipv4 = is_ipv4(&related->outer.tuple.source), ipv4 = is_ipv4(&error->to);
+	__u32 mtu = bpf_ntohl(icmp->rest);
+	if (outer_ipv4 && icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED)
+		return related->quoted.dont_fragment && learn_mtu(server, error, mtu & 0xffff, added, ipv4);
+	if (!outer_ipv4 && icmp->type == ICMPV6_PACKET_TOO_BIG)
+		return learn_mtu(server, error, mtu, added, ipv4);
+	error->type = icmp->type;
+	error->code = icmp->code;
+	error->rest = icmp->rest;
+	if (outer_ipv4 == ipv4)
+		return true;
+	error->rest = 0;
+	if (icmp->type == (outer_ipv4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED)) {
+		error->type = ipv4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED;
+		return true;
+	}
+	error->type = ipv4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
+	error->code = ipv4 ? ICMP_HOST_UNREACH : ICMPV6_ADDRESS_UNREACH;
+	return icmp->type == (outer_ipv4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH);
+}
+
+/*
+ * The client is told what happened to its packet in the tunnel, if enough was quoted to know it. The host's stack has no use for the
+ * error: it has sent no such packet.
+ */
+static __noinline int relay_tunnel_error(struct __sk_buff *skb, struct icmp_room *room)
+{
+	struct related *related = &room->related;
+	struct ip_header *quoted = &related->quoted;
+	__u32 at = carried_by(skb, quoted);
+	room->outer = quoted->tuple;
+	if (!at || !read_quote(skb, related, at))
+		return TC_ACT_OK;
+	__u32 slot = find_slot(&quoted->tuple);
+	struct connection *connection = slot ? slot_at(slot - 1) : NULL;
+	if (!connection || method_of(READ_ONCE(connection->control)) != METHOD_TUN)
+		return TC_ACT_OK;
+	struct server *server = server_at(connection->server);
+	if (!server || !made_tunnel(server, &room->outer))
+		return TC_ACT_OK;
+	room->error = (struct icmp_error){
+		.from = quoted->tuple.destination,
+		.to = quoted->tuple.source,
+		.at = at,
+		.length = related->end - at < quoted->length ? related->end - at : quoted->length,
+	};
+	if (!translate(&room->error, server, related, at - quote_of(related)))
+		return TC_ACT_OK;
+	return send_error(skb, &room->error);
+}
+
 /* The verdict about an ICMP packet that came with its layer 4 at an offset. What belongs to no connection is the host's own business. */
 __noinline int relay_icmp(struct __sk_buff *skb, __u32 l4_offset)
 {
@@ -627,5 +739,5 @@ __noinline int relay_icmp(struct __sk_buff *skb, __u32 l4_offset)
 	swap_ends(&room->quoted, &room->related.quoted.tuple);
 	__u32 slot = find_slot(&room->quoted);
 	struct connection *connection = slot ? slot_at(slot - 1) : NULL;
-	return connection ? relay(skb, room, connection) : TC_ACT_OK;
+	return connection ? relay(skb, room, connection) : relay_tunnel_error(skb, room);
 }

@@ -1,4 +1,4 @@
-"""ICMP errors: those that the director makes about a packet, and those that routers and hosts send about what they got."""
+"""ICMP errors: those that the director makes about a packet, and those of others about what they got."""
 
 from __future__ import annotations
 

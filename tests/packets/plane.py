@@ -34,6 +34,8 @@ CAPACITY = Capacity(connections=4096, services=32, servers=64)
 _XDP = {1: "drop", 2: PASS, 3: SENT, 4: SENT}
 _TC = {0: PASS, 2: "drop", 7: SENT}
 _XDP_TX = 3
+GSO_SEGMENTS, GSO_SIZE = 164, 176
+"""Where `struct __sk_buff` has them."""
 
 
 class Outcome(NamedTuple):
@@ -175,10 +177,13 @@ class Plane:
         run = libbpf.test_run(self.table.fd("director_xdp"), frame, context=context)
         return self._outcome("xdp", _XDP.get(run.retval, f"XDP action {run.retval}"), run)
 
-    def tc(self, frame: bytes, interface: str = "eth0") -> Outcome:
-        """What the tc program does with it."""
+    def tc(self, frame: bytes, interface: str = "eth0", *, segment: int = 0) -> Outcome:
+        """What the tc program does with it; perhaps it is to be cut into segments with so much payload."""
         context = bytearray(192)
         struct.pack_into("2I", context, 36, self.indexes[interface], self.indexes[interface])
+        if segment:
+            struct.pack_into("I", context, GSO_SEGMENTS, -(-len(frame) // segment))
+            struct.pack_into("I", context, GSO_SIZE, segment)
         run = libbpf.test_run(self.table.fd("director_tc"), frame, context=bytes(context))
         return self._outcome("tc", _TC.get(run.retval, f"tc action {run.retval}"), run)
 
