@@ -6,18 +6,45 @@
 
 #define MAC_MASK ((1ULL << 48) - 1)
 
-/* The destination of a request becomes the server; the source of a reply becomes the service. */
+/* What changes of a packet's addresses and ports; an address that stays is null. The others lie in a map. */
 struct rewriting {
-	__be32 address;
-	__be16 port;
+	const struct address *source;
+	const struct address *destination;
+	__u32 ports;
 };
 
-static __always_inline struct rewriting rewriting_of(const struct decision *decision, enum verdict verdict)
+/* FULLNAT: a request comes from the local address and port that its connection was given. */
+static __always_inline void from_local_address(const struct connection *connection, struct rewriting *to)
+{
+	__u32 link = connection ? connection->link : 0;
+	__u32 number = link >> 16;
+	to->source = bpf_map_lookup_elem(&locals, &number);
+	to->ports = join_ports((__be16)link, to->ports >> 16);
+}
+
+/* The destination of a request becomes the server; the source of a reply becomes the service. FULLNAT changes both. */
+static __always_inline struct rewriting rewriting_of(__u32 ports, const struct decision *decision, __u32 method,
+						     enum verdict verdict)
 {
 	const struct server *server = decision->server;
-	if (verdict == VERDICT_REQUEST)
-		return (struct rewriting){server->address.word[3], server->port};
-	return (struct rewriting){server->service_key.vip.word[3], server->service_key.port};
+	const struct connection *owner = decision->owner;
+	struct rewriting to = {.ports = ports};
+	if (!rewrites(method))
+		return to;
+	if (verdict == VERDICT_REQUEST) {
+		to.destination = &server->address;
+		to.ports = join_ports((__be16)ports, real_port(server, ports >> 16));
+		if (method == METHOD_FULLNAT)
+			from_local_address(decision->connection, &to);
+	} else if (owner) {
+		to.source = &owner->destination;
+		to.destination = &owner->source;
+		to.ports = join_ports(owner->destination_port, owner->source_port);
+	} else {
+		to.source = &server->service_key.vip;
+		to.ports = join_ports(server->service_key.port, ports >> 16);
+	}
+	return to;
 }
 
 static __always_inline __u64 mac_to_u64(const __u8 *mac)
@@ -43,7 +70,7 @@ static __always_inline void remember_next_hop(struct server *server, const struc
 	WRITE_ONCE(hop->destination_mac, mac_to_u64(fib->dmac) | (__u64)fib->ifindex << 48);
 	WRITE_ONCE(hop->source_mac, mac_to_u64(fib->smac) | (__u64)(fib->ifindex >> 16) << 48);
 	WRITE_ONCE(hop->mtu, fib->tot_len);
-	server->gateway = ipv4_address(fib->ipv4_dst);
+	server->gateway = gateway_of(fib);
 	WRITE_ONCE(hop->good_until, now + TICKS_A_SECOND);
 }
 

@@ -41,6 +41,7 @@ struct ip_header {
 	__u32 l4;	    /* where in the frame layer 4 begins */
 	__u16 later;	    /* a fragment that is not its datagram's first */
 	__u8 ttl;
+	__u8 tos;
 	bool dont_fragment;
 };
 
@@ -52,10 +53,25 @@ struct related {
 	__u32 end;
 };
 
+/* What stands before a quote. */
+union icmp_headers {
+	struct {
+		struct iphdr ip;
+		struct icmphdr icmp;
+	} ipv4;
+	struct {
+		struct ipv6hdr ip6;
+		struct icmphdr icmp;
+	} ipv6;
+};
+
 /* What one CPU works with, because the stack has no room for it; and how many errors it has sent in this second. */
 struct icmp_room {
 	struct related related;
 	struct icmp_error error;
+	union icmp_headers headers;
+	struct bpf_fib_lookup fib;
+	struct bpf_redir_neigh next;
 	struct tuple outer;  /* what a relayed error's */
 	struct tuple quoted; /* and its quote's become */
 	__u32 second;
@@ -96,11 +112,6 @@ static __always_inline bool put(struct __sk_buff *skb, __u32 at, const void *byt
 	return !bpf_skb_store_bytes(skb, at, bytes, size, BPF_F_RECOMPUTE_CSUM);
 }
 
-static __always_inline bool same_address(const struct address *a, const struct address *b)
-{
-	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]));
-}
-
 static __always_inline struct icmp_room *own_room(void)
 {
 	__u32 zero = 0;
@@ -131,27 +142,19 @@ static __always_inline int send_back(struct __sk_buff *skb)
 	return put(skb, 0, swapped, sizeof(swapped)) ? bpf_redirect(skb->ifindex, 0) : TC_ACT_SHOT;
 }
 
-static __always_inline int send_to_neighbour(__u32 interface, const struct address *gateway)
-{
-	struct bpf_redir_neigh next = {.nh_family = is_ipv4(gateway) ? AF_INET : AF_INET6};
-	if (is_ipv4(gateway))
-		next.ipv4_nh = gateway->word[3];
-	else
-		__builtin_memcpy(next.ipv6_nh, gateway->word, sizeof(next.ipv6_nh));
-	return bpf_redirect_neigh(interface, &next, sizeof(next), 0);
-}
-
 /* The director's own error goes to the packet's sender by a route, if the kernel forwards at all. */
-static __noinline int send_by_route(struct __sk_buff *skb, const struct icmp_error *error)
+static __noinline int send_by_route(struct __sk_buff *skb, struct icmp_room *room)
 {
-	struct bpf_fib_lookup fib = {};
-	long result = look_up_route(skb, &fib, &error->from, &error->to, skb->ifindex);
+	struct bpf_fib_lookup *fib = &room->fib;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	long result = look_up_route(skb, fib, &room->error.from, &room->error.to, skb->ifindex);
 	if (result == BPF_FIB_LKUP_RET_FWD_DISABLED)
 		return send_back(skb);
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return TC_ACT_SHOT;
-	struct address gateway = gateway_of(&fib);
-	return send_to_neighbour(fib.ifindex, &gateway);
+	room->next.nh_family = fib->family;
+	__builtin_memcpy(room->next.ipv6_nh, fib->ipv6_dst, sizeof(fib->ipv6_dst)); /* of IPv4 the first word counts */
+	return bpf_redirect_neigh(fib->ifindex, &room->next, sizeof(room->next), 0);
 }
 
 /* The sum of the quote, behind which there are zeros to the next multiple of 4. */
@@ -170,27 +173,27 @@ static __always_inline __u32 sum_of_quote(struct icmp_room *room, __u32 length)
 	return sum;
 }
 
-static __always_inline bool write_ipv4_error(struct __sk_buff *skb, const struct icmp_error *error, __u8 tos,
-					     __u32 length, __u32 sum)
+static __always_inline bool write_ipv4_error(struct __sk_buff *skb, struct icmp_room *room, __u32 length, __u32 sum)
 {
-	struct {
-		struct iphdr ip;
-		struct icmphdr icmp;
-	} headers = {
-		.ip = {.version = 4,
-		       .ihl = 5,
-		       .tos = (tos & TOS_MASK) | TOS_INTERNET_CONTROL,
-		       .tot_len = bpf_htons(sizeof(headers) + length),
-		       .id = bpf_get_prandom_u32(),
-		       .ttl = ERROR_TTL,
-		       .protocol = IPPROTO_ICMP,
-		       .saddr = error->from.word[3],
-		       .daddr = error->to.word[3]},
-		.icmp = {.type = error->type, .code = error->code, .rest = error->rest},
-	};
-	headers.ip.check = ~fold_sum(sum_of(&headers.ip, sizeof(headers.ip), 0));
-	headers.icmp.checksum = ~fold_sum(sum_of(&headers.icmp, sizeof(headers.icmp), sum));
-	return put(skb, sizeof(struct ethhdr), &headers, sizeof(headers));
+	const struct icmp_error *error = &room->error;
+	struct iphdr *ip = &room->headers.ipv4.ip;
+	struct icmphdr *icmp = &room->headers.ipv4.icmp;
+	__builtin_memset(&room->headers.ipv4, 0, sizeof(room->headers.ipv4));
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->tos = (room->bytes[offsetof(struct iphdr, tos)] & TOS_MASK) | TOS_INTERNET_CONTROL;
+	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(*icmp) + length);
+	ip->id = bpf_get_prandom_u32();
+	ip->ttl = ERROR_TTL;
+	ip->protocol = IPPROTO_ICMP;
+	ip->saddr = error->from.word[3];
+	ip->daddr = error->to.word[3];
+	ip->check = ~fold_sum(sum_of(ip, sizeof(*ip), 0));
+	icmp->type = error->type;
+	icmp->code = error->code;
+	icmp->rest = error->rest;
+	icmp->checksum = ~fold_sum(sum_of(icmp, sizeof(*icmp), sum));
+	return put(skb, sizeof(struct ethhdr), &room->headers.ipv4, sizeof(room->headers.ipv4));
 }
 
 /* The part of ICMPv6's checksum that is not in the message. */
@@ -202,24 +205,25 @@ static __always_inline __u32 pseudo_sum(const struct address *source, const stru
 	return sum_of(words, sizeof(words), sum);
 }
 
-static __always_inline bool write_ipv6_error(struct __sk_buff *skb, const struct icmp_error *error, __u32 length,
-					     __u32 sum)
+static __always_inline bool write_ipv6_error(struct __sk_buff *skb, struct icmp_room *room, __u32 length, __u32 sum)
 {
-	struct {
-		struct ipv6hdr ip6;
-		struct icmphdr icmp;
-	} headers = {
-		.ip6 = {.flow = bpf_htonl(0x60000000),
-			.payload_len = bpf_htons(sizeof(headers.icmp) + length),
-			.nexthdr = IPPROTO_ICMPV6,
-			.hop_limit = ERROR_TTL},
-		.icmp = {.type = error->type, .code = error->code, .rest = error->rest},
-	};
-	__builtin_memcpy(headers.ip6.saddr, error->from.word, sizeof(headers.ip6.saddr));
-	__builtin_memcpy(headers.ip6.daddr, error->to.word, sizeof(headers.ip6.daddr));
-	__u64 all = (__u64)sum + pseudo_sum(&error->from, &error->to, sizeof(headers.icmp) + length);
-	headers.icmp.checksum = ~fold_sum(sum_of(&headers.icmp, sizeof(headers.icmp), 0) + all);
-	return put(skb, sizeof(struct ethhdr), &headers, sizeof(headers));
+	const struct icmp_error *error = &room->error;
+	struct ipv6hdr *ip6 = &room->headers.ipv6.ip6;
+	struct icmphdr *icmp = &room->headers.ipv6.icmp;
+	__u32 payload = sizeof(*icmp) + length;
+	__builtin_memset(&room->headers.ipv6, 0, sizeof(room->headers.ipv6));
+	ip6->flow = bpf_htonl(0x60000000);
+	ip6->payload_len = bpf_htons(payload);
+	ip6->nexthdr = IPPROTO_ICMPV6;
+	ip6->hop_limit = ERROR_TTL;
+	__builtin_memcpy(ip6->saddr, error->from.word, sizeof(ip6->saddr));
+	__builtin_memcpy(ip6->daddr, error->to.word, sizeof(ip6->daddr));
+	icmp->type = error->type;
+	icmp->code = error->code;
+	icmp->rest = error->rest;
+	__u64 all = (__u64)sum + pseudo_sum(&error->from, &error->to, payload);
+	icmp->checksum = ~fold_sum(sum_of(icmp, sizeof(*icmp), 0) + all);
+	return put(skb, sizeof(struct ethhdr), &room->headers.ipv6, sizeof(room->headers.ipv6));
 }
 
 /*
@@ -235,41 +239,38 @@ static __always_inline bool reshape(struct __sk_buff *skb, __be16 protocol, __u3
 	       put(skb, offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol));
 }
 
-/* The error takes the frame's place. */
-__noinline int send_error(struct __sk_buff *skb, const struct icmp_error *error)
+/* The error that is described in the CPU's room takes the frame's place. */
+__noinline int send_error(struct __sk_buff *skb)
 {
 	struct icmp_room *room = own_room();
-	if (!error || !room)
-		return TC_ACT_SHOT;
-	bool ipv4 = is_ipv4(&error->to);
-	__u32 length = error->length;
-	if (length < LEAST_QUOTE)
+	__u32 length = room ? READ_ONCE(room->error.length) : 0;
+	if (!room || length < LEAST_QUOTE)
 		return TC_ACT_SHOT;
 	if (!within_limit(room)) {
 		count_drop(DROP_ICMP_LIMIT);
 		return TC_ACT_SHOT;
 	}
+	bool ipv4 = is_ipv4(&room->error.to);
 	if (ipv4 && length > QUOTE_IPV4)
 		length = QUOTE_IPV4;
 	if (length > QUOTE_IPV6)
 		length = QUOTE_IPV6;
-	if (bpf_skb_load_bytes(skb, error->at, room->bytes, length))
+	if (bpf_skb_load_bytes(skb, room->error.at, room->bytes, length))
 		return TC_ACT_SHOT;
 	__builtin_memset(room->bytes + length, 0, 3);
-	if (error->forwarded && ipv4)
+	if (room->error.forwarded && ipv4)
 		decrement_ttl((struct iphdr *)room->bytes);
-	else if (error->forwarded)
+	else if (room->error.forwarded)
 		((struct ipv6hdr *)room->bytes)->hop_limit--;
 
-	__u32 headers = (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + sizeof(struct icmphdr);
+	__u32 headers = ipv4 ? sizeof(room->headers.ipv4) : sizeof(room->headers.ipv6);
 	__u32 quote_at = sizeof(struct ethhdr) + headers, sum = sum_of_quote(room, length);
 	if (!reshape(skb, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), quote_at + length))
 		return TC_ACT_SHOT;
 	if (!put(skb, quote_at, room->bytes, length))
 		return TC_ACT_SHOT;
-	bool written = ipv4 ? write_ipv4_error(skb, error, room->bytes[1], length, sum)
-			    : write_ipv6_error(skb, error, length, sum);
-	return written ? send_by_route(skb, error) : TC_ACT_SHOT;
+	bool written = ipv4 ? write_ipv4_error(skb, room, length, sum) : write_ipv6_error(skb, room, length, sum);
+	return written ? send_by_route(skb, room) : TC_ACT_SHOT;
 }
 
 /* Which drops the packet's sender is told about. */
@@ -313,6 +314,7 @@ static __always_inline bool read_ipv4_header(struct __sk_buff *skb, __u32 at, st
 	header->l4 = at + ip.ihl * 4;
 	header->later = ip.frag_off & bpf_htons(FRAGMENT_OFFSET);
 	header->ttl = ip.ttl;
+	header->tos = ip.tos;
 	header->dont_fragment = ip.frag_off & bpf_htons(DONT_FRAGMENT);
 	return true;
 }
@@ -331,6 +333,7 @@ static __always_inline bool read_ipv6_header(struct __sk_buff *skb, __u32 at, st
 	header->length = sizeof(ip6) + bpf_ntohs(ip6.payload_len);
 	header->l4 = at + sizeof(ip6);
 	header->ttl = ip6.hop_limit;
+	header->tos = bpf_ntohl(ip6.flow) >> 20;
 	header->dont_fragment = true;
 	if (ip6.nexthdr != IPPROTO_FRAGMENT)
 		return true;
@@ -381,7 +384,7 @@ __noinline int send_icmp_error(struct __sk_buff *skb, __u32 reason, __u32 mtu, c
 	if (from && from->half[0] | from->half[1])
 		room->error.from = *from;
 	say_why(&room->error, reason, mtu, is_ipv4(&header->tuple.source));
-	return send_error(skb, &room->error);
+	return send_error(skb);
 }
 
 /* -- the errors of others */
@@ -520,42 +523,10 @@ static __noinline int rewrite_related(struct __sk_buff *skb, struct icmp_room *r
 	       put(skb, check_at, &check, sizeof(check));
 }
 
-static __always_inline bool take_ttl(struct __sk_buff *skb, bool ipv4)
-{
-	struct iphdr ip;
-	__u8 hop_limit;
-	if (ipv4) {
-		if (bpf_skb_load_bytes(skb, sizeof(struct ethhdr), &ip, sizeof(ip)))
-			return false;
-		decrement_ttl(&ip);
-		return put(skb, sizeof(struct ethhdr), &ip, sizeof(ip));
-	}
-	__u32 at = sizeof(struct ethhdr) + offsetof(struct ipv6hdr, hop_limit);
-	if (bpf_skb_load_bytes(skb, at, &hop_limit, sizeof(hop_limit)))
-		return false;
-	hop_limit--;
-	return put(skb, at, &hop_limit, sizeof(hop_limit));
-}
-
 static __always_inline int drop_related(enum drop_reason reason)
 {
 	count_drop(reason);
 	return TC_ACT_SHOT;
-}
-
-/* To a real server, or back to a client (then from the VIP). */
-static __noinline int send_related(struct __sk_buff *skb, const struct address *from, const struct address *to,
-				   __u32 length, __u32 otherwise)
-{
-	struct bpf_fib_lookup fib = {.tot_len = length};
-	long result = look_up_route(skb, &fib, from, to, skb->ifindex);
-	if (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		struct address gateway = gateway_of(&fib);
-		return send_to_neighbour(fib.ifindex, &gateway);
-	}
-	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return drop_related(DROP_TOO_BIG);
-	return otherwise ? send_to_neighbour(otherwise, to) : drop_related(DROP_NO_ROUTE);
 }
 
 /* As the kernel counts them: like the packets of the connection, whose end they don't put off. */
@@ -593,53 +564,75 @@ static __noinline int restore_quote(struct __sk_buff *skb, struct icmp_room *roo
 	return rewrite_related(skb, room) ? DROP_REASONS : DROP_REWRITE;
 }
 
+/* What sending needs to know: NAT and FULLNAT have done their part already, so the packet goes on as one of DR does. */
+static __noinline int prepare_related(struct icmp_room *room, __u32 server_index, __u32 method, bool reply,
+				      struct sending *sending)
+{
+	const struct ip_header *outer = &room->related.outer;
+	sending->from = outer->tuple;
+	sending->to = reply ? room->outer : outer->tuple;
+	sending->inner.length = outer->length;
+	sending->inner.hash = fold_sum(room->related.quoted.tuple.ports);
+	sending->inner.ipv4 = is_ipv4(&outer->tuple.source);
+	sending->inner.ttl = outer->ttl - 1;
+	sending->inner.tos = outer->tos;
+	sending->inner.dont_fragment = outer->dont_fragment && knob(KNOB_PMTU_DISC);
+	sending->server = server_index;
+	sending->l4_offset = 0;
+	sending->length = outer->length;
+	sending->method = method == METHOD_TUN ? METHOD_TUN : METHOD_DR;
+	sending->request = !reply;
+	sending->segmented = false;
+	sending->ttl_done = false;
+	return 0;
+}
+
 static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struct connection *connection)
 {
-	struct related *related = &room->related;
 	__u64 control = READ_ONCE(connection->control);
 	bool reply = side_of(control) == SIDE_SERVER;
-	__u32 server_index = connection->server, method = method_of(control), length = related->outer.length;
+	__u32 zero = 0, server_index = connection->server, method = method_of(control), reason = DROP_REASONS;
+	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
 	struct server *server = server_at(server_index);
-	bool ipv4 = is_ipv4(&related->outer.tuple.source);
-	if (!server)
+	if (!server || !sending)
 		return TC_ACT_OK;
-	if (related->outer.ttl <= 1)
+	bool local = server->local && !reply;
+	if (room->related.outer.ttl <= 1 && !local)
 		return drop_related(DROP_TTL_EXCEEDED);
-	if (method == METHOD_NAT || method == METHOD_FULLNAT) {
-		__u32 reason = restore_quote(skb, room, connection, reply);
-		if (reason != DROP_REASONS)
-			return drop_related(reason);
-	}
-	count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST, length);
-	if (!take_ttl(skb, ipv4))
-		return drop_related(DROP_REWRITE);
-	if (reply)
-		return send_related(skb, &room->outer.source, &room->outer.destination, length, 0);
-	return send_related(skb, NULL, &server->address, length, server->interface);
+	if (rewrites(method))
+		reason = restore_quote(skb, room, connection, reply);
+	if (reason != DROP_REASONS)
+		return drop_related(reason);
+	prepare_related(room, server_index, method, reply, sending);
+	reason = local ? DROP_REASONS : find_exit(skb, server, sending);
+	if (reason != DROP_REASONS)
+		return drop_related(reason);
+	count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST, sending->length);
+	int action = local ? TC_ACT_OK : transmit(skb, sending);
+	return action == TC_ACT_SHOT ? drop_related(DROP_REWRITE) : action;
 }
 
 /* -- errors about the tunnel packets that the director made */
 
-enum { LEAST_OUTER_MTU = 552, GRE_CHECKSUM = 0x8000 }; /* the kernel's net.ipv4.route.min_pmtu */
+enum { LEAST_OUTER_MTU = 552 }; /* the kernel's net.ipv4.route.min_pmtu */
 
 /* Where the packet begins that a quoted tunnel packet carries; 0 where it carries none. */
 static __always_inline __u32 carried_by(struct __sk_buff *skb, const struct ip_header *quoted)
 {
-	struct {
-		__u8 hlen : 5, control : 1, version : 2;
-	} gue;
+	struct guehdr gue;
 	__be16 gre_flags = quoted->tuple.ports;
 	switch (quoted->tuple.protocol) {
 	case IPPROTO_IPIP:
 	case IPPROTO_IPV6:
 		return quoted->l4;
 	case IPPROTO_GRE:
-		return quoted->l4 + (gre_flags & bpf_htons(GRE_CHECKSUM) ? 8 : 4);
+		return quoted->l4 + sizeof(struct grehdr) +
+		       (gre_flags & bpf_htons(GRE_CHECKSUM) ? GRE_CHECKSUM_BYTES : 0);
 	case IPPROTO_UDP:
-		if (bpf_skb_load_bytes(skb, quoted->l4 + sizeof(struct udphdr), &gue, sizeof(gue)) || gue.version ||
-		    gue.control)
+		if (bpf_skb_load_bytes(skb, quoted->l4 + sizeof(struct udphdr), &gue, sizeof(gue)) ||
+		    gue.form & ~GUE_PRIVATE_WORDS)
 			return 0;
-		return quoted->l4 + sizeof(struct udphdr) + 4 + gue.hlen * 4;
+		return quoted->l4 + sizeof(struct udphdr) + sizeof(gue) + gue.form * 4;
 	}
 	return 0;
 }
@@ -662,9 +655,9 @@ static __always_inline bool made_tunnel(const struct server *server, const struc
 static __always_inline bool learn_mtu(struct server *server, struct icmp_error *error, __u32 mtu, __u32 added,
 				      bool ipv4)
 {
-	__u32 least = ipv4 ? 68 : 1280;
+	__u32 least = ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU;
 	struct next_hop *hop = &server->next_hop;
-	if (mtu < 68)
+	if (mtu < IPV4_LEAST_MTU)
 		return false;
 	if (mtu < READ_ONCE(hop->mtu))
 		WRITE_ONCE(hop->mtu, mtu < LEAST_OUTER_MTU ? LEAST_OUTER_MTU : mtu);
@@ -727,7 +720,7 @@ static __noinline int relay_tunnel_error(struct __sk_buff *skb, struct icmp_room
 	};
 	if (!translate(&room->error, server, related, at - quote_of(related)))
 		return TC_ACT_OK;
-	return send_error(skb, &room->error);
+	return send_error(skb);
 }
 
 /* The verdict about an ICMP packet that came with its layer 4 at an offset. What belongs to no connection is the host's own business. */

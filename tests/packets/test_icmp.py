@@ -281,6 +281,7 @@ def test_nat_drops_a_wrong_checksum(frame: Any, director: Plane) -> None:
 def test_a_wrong_checksum_beyond_measure_stays_wrong(director: Plane) -> None:
     """In a message that is longer than any that should be."""
     quoted, becomes = (tcp(*ends, CIP, CPORT, size=3000) for ends in ((VIP, 85), (RIP4, 85)))
+    director.forgets_the_way()
     with mtu("eth2", 4000):
         for wrong in (0, 0x101):
             frame = bytes(from_client(broken(about(quoted, length=2500), wrong)))

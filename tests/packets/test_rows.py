@@ -303,14 +303,14 @@ DROPS = {
     "the time to live of a reply ends": Row(
         from_server(reply(ip={"ttl": 1})),
         TTL_EXCEEDED,
-        told(reply(ip={"ttl": 1}), TIME_EXCEEDED),
+        told(reply(ip={"ttl": 1}), TIME_EXCEEDED, source=DIP),
         before=OPEN,
         up=True,
     ),
     "no route to the client": Row(
         from_server(reply(ip={"dst": NOWHERE})),
         NO_ROUTE,
-        told(reply(ip={"dst": NOWHERE}), HOST_UNREACHABLE),
+        told(reply(ip={"dst": NOWHERE}), HOST_UNREACHABLE, source=DIP),
         before=(from_client(request(ip=FROM_NOWHERE)),),
         up=True,
     ),
