@@ -40,7 +40,7 @@ int director_xdp(struct xdp_md *ctx)
 	case VERDICT_UNREACHABLE:
 		return XDP_PASS;
 	case VERDICT_DROP:
-		count_drop(decision.reason);
+		count_drop(decision.reason, &packet, &decision);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
@@ -52,17 +52,19 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
 enum { HEADERS = 178 };
 
-static __always_inline int drop_tc(enum drop_reason reason)
+static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
+				   const struct decision *decision)
 {
-	count_drop(reason);
+	count_drop(reason, packet, decision);
 	return TC_ACT_SHOT;
 }
 
 /* The packet is as it came: its sender is told by the address that it knows, where there is something to tell. */
 static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				     const struct packet *packet, const struct decision *decision,
 				     const struct address *from)
 {
-	count_drop(reason);
+	count_drop(reason, packet, decision);
 	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
 }
 
@@ -75,19 +77,19 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	if (!sending)
 		return TC_ACT_SHOT;
 	if (decision->server->local && verdict == VERDICT_REQUEST)
-		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED);
+		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
 	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
 	if (!ttl_done && ttl_of(packet) <= 1)
-		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, known_as);
+		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
-		return refuse_tc(skb, reason, sending->mtu, known_as);
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
 	if (!account(packet, decision, verdict))
-		return drop_tc(DROP_ENDED);
+		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
-	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE) : action;
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
 }
 
 SEC("tc")
@@ -112,9 +114,9 @@ int director_tc(struct __sk_buff *skb)
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
-		return drop_tc(decision.reason);
+		return drop_tc(decision.reason, &packet, &decision);
 	case VERDICT_UNREACHABLE:
-		return refuse_tc(skb, decision.reason, 0, NULL);
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
 		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);
