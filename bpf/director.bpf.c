@@ -60,8 +60,8 @@ static __always_inline int drop_tc(enum drop_reason reason, const struct packet 
 }
 
 /* The packet is as it came: its sender is told by the address that it knows, where there is something to tell. */
-static __always_inline int refuse_tc(struct __sk_buff *skb, const struct packet *packet,
-				     const struct decision *decision, enum drop_reason reason, __u32 mtu,
+static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				     const struct packet *packet, const struct decision *decision,
 				     const struct address *from)
 {
 	count_drop(reason, packet, decision);
@@ -80,12 +80,12 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
 	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
 	if (!ttl_done && ttl_of(packet) <= 1)
-		return refuse_tc(skb, packet, decision, DROP_TTL_EXCEEDED, 0, known_as);
+		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
-		return refuse_tc(skb, packet, decision, reason, sending->mtu, known_as);
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
@@ -116,7 +116,7 @@ int director_tc(struct __sk_buff *skb)
 	case VERDICT_DROP:
 		return drop_tc(decision.reason, &packet, &decision);
 	case VERDICT_UNREACHABLE:
-		return refuse_tc(skb, &packet, &decision, decision.reason, 0, NULL);
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
 		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);

@@ -523,9 +523,12 @@ static __noinline int rewrite_related(struct __sk_buff *skb, struct icmp_room *r
 	       put(skb, check_at, &check, sizeof(check));
 }
 
-static __always_inline int drop_related(enum drop_reason reason)
+/* The error is dropped, and nobody is told but who watches. */
+static __always_inline int drop_related(enum drop_reason reason, struct icmp_room *room, struct connection *connection,
+					struct server *server)
 {
 	count(reason);
+	tell_drop(&room->related.outer.tuple, connection, server, reason);
 	return TC_ACT_SHOT;
 }
 
@@ -598,18 +601,18 @@ static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struc
 		return TC_ACT_OK;
 	bool local = server->local && !reply;
 	if (room->related.outer.ttl <= 1 && !local)
-		return drop_related(DROP_TTL_EXCEEDED);
+		return drop_related(DROP_TTL_EXCEEDED, room, connection, server);
 	if (rewrites(method))
 		reason = restore_quote(skb, room, connection, reply);
 	if (reason != DROP_REASONS)
-		return drop_related(reason);
+		return drop_related(reason, room, connection, server);
 	prepare_related(room, server_index, method, reply, sending);
 	reason = local ? DROP_REASONS : find_exit(skb, server, sending);
 	if (reason != DROP_REASONS)
-		return drop_related(reason);
+		return drop_related(reason, room, connection, server);
 	count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST, sending->length);
 	int action = local ? TC_ACT_OK : transmit(skb, sending);
-	return action == TC_ACT_SHOT ? drop_related(DROP_REWRITE) : action;
+	return action == TC_ACT_SHOT ? drop_related(DROP_REWRITE, room, connection, server) : action;
 }
 
 /* -- errors about the tunnel packets that the director made */
