@@ -7,7 +7,8 @@ import socket
 import struct
 from typing import NamedTuple
 
-from pylvs.director.ebpf import abi, attach, bpffs, libbpf
+from pylvs.director import knob
+from pylvs.director.ebpf import abi, attach, bpffs, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table
@@ -88,6 +89,8 @@ class Plane:
             array.memory[:] = bytes(len(array.memory))
         settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
+        settings.watched_until = 0
+        knobs.write(settings, knob.defaults())
         settings.now = START
         self.director._slots = None
         self._drops = self.table.drops()
