@@ -79,10 +79,15 @@ def up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
         daemon.wait(SECONDS)
 
 
+class Client(ftplib.FTP):  # in a network of our own: who could listen?
+    """One that believes what the server says of its address."""
+
+    trust_server_pasv_ipv4_address = True
+
+
 def session(lab: LabUnderTest, host: str) -> ftplib.FTP:
-    """To be used inside the client's namespace: each transfer opens a connection. The server's word is believed."""
-    ftp = ftplib.FTP(timeout=SECONDS)
-    ftp.trust_server_pasv_ipv4_address = True
+    """To be used inside the client's namespace: each transfer opens a connection."""
+    ftp = Client(timeout=SECONDS)
     for attempt in range(50):
         try:
             ftp.connect(host, 21)

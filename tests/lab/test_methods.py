@@ -60,7 +60,7 @@ LABS = {
 }
 
 
-@pytest.fixture(scope="module", params=LABS.values(), ids=LABS)
+@pytest.fixture(scope="module", params=LABS.values(), ids=list(LABS))
 def up(request: pytest.FixtureRequest) -> Iterator[LabUnderTest]:
     built = LabUnderTest(request.param.replace(name=f"methods-{os.getpid()}"))
     yield built
@@ -69,7 +69,8 @@ def up(request: pytest.FixtureRequest) -> Iterator[LabUnderTest]:
 
 @pytest.fixture(params=range(len(BOTH)), ids=["IPv4", "IPv6"])
 def vip(up: LabUnderTest, request: pytest.FixtureRequest) -> str:
-    return up.vips[request.param]
+    which: int = request.param
+    return up.vips[which]
 
 
 def test_a_demonstration_is_content(up: LabUnderTest, vip: str) -> None:

@@ -1,4 +1,4 @@
-"""`pylvs lab up --mark`: ports 80 and 443 as one persistent service, by a firewall mark. And iperf3's two connections."""
+"""`pylvs lab up --mark`: ports 80 and 443 as one persistent service, by a firewall mark; and iperf3."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ pytestmark = [
 ]
 METHODS = [ForwardingMethod.NAT, ForwardingMethod.DR, ForwardingMethod.TUN]
 IPERF_PORT = 5201
+CLIENTS = (("110.0.0.1", "110.0.0.3"), ("2001:db8:110::1", "2001:db8:110::3"))
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -40,9 +41,6 @@ def test_a_client_has_one_server_for_both_ports_and_another_client_the_other(up:
     answers = {cip: [fetch(up, port, vip=vip, cip=cip) for port in (80, 443, 80, 443)] for cip in CLIENTS[which]}
     assert all(len(set(one)) == 1 for one in answers.values())
     assert {one[0] for one in answers.values()} == set(up.rips)
-
-
-CLIENTS = (("110.0.0.1", "110.0.0.3"), ("2001:db8:110::1", "2001:db8:110::3"))
 
 
 def test_the_listing_shows_the_mark(up: LabUnderTest) -> None:
