@@ -4,28 +4,7 @@
 
 #include "parse.h"
 #include "realserver.h"
-
-struct grehdr {
-	__be16 flags;
-	__be16 protocol;
-};
-
-struct guehdr {
-	__u8 form; /* version, control, length of what follows these four bytes in words */
-	__u8 protocol;
-	__be16 flags;
-};
-
-struct gue_private {
-	__be32 flags;
-	__be16 start;  /* of what the checksum covers, from the inner packet's start on */
-	__be16 offset; /* where the checksum belongs */
-};
-
-enum { GRE_CHECKSUM = 0x8000, GRE_CHECKSUM_BYTES = 4 };
-enum { GUE_PRIVATE = 1, GUE_PRIVATE_WORDS = 2 };
-enum { GUE_REMCSUM = 0x80000000 };
-enum { ECN_MASK = 3, ECN_CE = 3 };
+#include "wire.h"
 
 struct tunnelled {
 	struct address source; /* of the outer packet */
@@ -45,6 +24,7 @@ struct tunnelled {
 	bool ipv6; /* the outer packet is */
 	bool inner_ipv6;
 	bool fragment;
+	bool later;	  /* not the first of its datagram */
 	bool checksummed; /* the tunnel has a checksum of its own */
 	bool remcsum;
 };
@@ -89,6 +69,7 @@ static __always_inline bool parse_outer(struct cursor *cursor, __u32 size, __be1
 		tunnelled->destination = ipv4_address(ip->daddr);
 		tunnelled->ecn = ip->tos & ECN_MASK;
 		tunnelled->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
+		tunnelled->later = ip->frag_off & bpf_htons(FRAGMENT_OFFSET);
 		tunnelled->transport = sizeof(struct ethhdr) + sizeof(*ip);
 		tunnelled->end = sizeof(struct ethhdr) + bpf_ntohs(ip->tot_len);
 		return tunnelled->end <= size && has_right_checksum(ip);
@@ -109,6 +90,7 @@ static __always_inline bool parse_outer(struct cursor *cursor, __u32 size, __be1
 			return false;
 		*protocol = fragment->nexthdr;
 		tunnelled->fragment = true;
+		tunnelled->later = fragment->frag_off & bpf_htons(FRAGMENT_OFFSET6);
 	}
 	return tunnelled->end <= size;
 }
@@ -179,7 +161,7 @@ static __always_inline enum shape parse_tunnel(struct cursor *cursor, const stru
 		tunnelled->type = TUNNEL_GRE;
 		return tunnelled->fragment ? SHAPE_TUNNEL : parse_gre(cursor, tunnelled);
 	}
-	if (protocol != IPPROTO_UDP)
+	if (protocol != IPPROTO_UDP || tunnelled->later)
 		return SHAPE_NO_TUNNEL;
 	struct udphdr *udp = take(cursor, struct udphdr);
 	if (!udp || !is_gue_port(settings, udp->dest))

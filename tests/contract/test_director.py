@@ -7,11 +7,13 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from pylvs.director import knob
 from pylvs.director.port import Director
 from pylvs.director.rules import MOST_LOCAL_ADDRESSES, SCHEDULERS
 from pylvs.errors import (
     DestinationExists,
     FullnatRefused,
+    InvalidKnob,
     InvalidOperation,
     NoSuchDestination,
     NoSuchService,
@@ -517,3 +519,22 @@ def test_holds_persistence_engines(director: Director) -> None:
     service = WEB.replace(persistence=60, persistence_engine="sip")
     director.add_service(service)
     assert services(director) == {service}
+
+
+def test_knobs_have_their_defaults(director: Director) -> None:
+    assert director.knobs() == knob.defaults()
+
+
+def test_knobs_are_set_together(director: Director) -> None:
+    changes: dict[str, knob.KnobValue] = {"drop_entry": 3, "sync_threshold": (7, 0), "amemthresh": -5}
+    director.set_knobs(changes)
+    assert director.knobs() == {**knob.defaults(), **changes}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"drop_packet": 1, "drop_entry": 4}, {"drop_packet": 1, "nothing": 0}, {"local_port_first": 40000}]
+)
+def test_knobs_are_refused_together(changes: dict[str, knob.KnobValue], director: Director) -> None:
+    with pytest.raises(InvalidKnob):
+        director.set_knobs(changes)
+    assert director.knobs() == knob.defaults()

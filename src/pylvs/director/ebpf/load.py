@@ -12,7 +12,8 @@ import struct
 import time
 
 import pylvs
-from pylvs.director.ebpf import abi, bpffs, libbpf
+from pylvs.director import knob
+from pylvs.director.ebpf import abi, bpffs, knobs, libbpf
 from pylvs.director.ebpf.table import PINNED_MAPS, PINNED_PROGRAMS, Array, Table
 from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere
 
@@ -124,6 +125,7 @@ def _settle(settings: abi.Settings, seeds: tuple[int, ...], capacity: Capacity) 
     for state in abi.ConnectionState:
         if state.name in _TIMEOUTS:
             settings.timeout[state] = _TIMEOUTS[state.name] * abi.TICKS_A_SECOND
+    knobs.write(settings, knob.defaults())
 
 
 def _publish(opened: libbpf.Object, directory: str) -> None:

@@ -1,4 +1,4 @@
-"""Only one process at a time changes what a network namespace is, for one its director. A lock ends with its process."""
+"""Only one process at a time changes what a network namespace is (a director, say). A lock ends with its process."""
 
 from __future__ import annotations
 
