@@ -24,12 +24,12 @@ static __always_inline bool hostile_source(const struct tuple *tuple)
 	return first == 0 || first == 127 || first >= 224 || source == tuple->destination.word[3];
 }
 
-static __always_inline bool opens(__u8 tcp_flags)
+static __always_inline bool opens(__u16 tcp_flags)
 {
 	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
-static __always_inline bool may_create(const struct tuple *tuple, __u8 tcp_flags)
+static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags)
 {
 	return (tuple->protocol != IPPROTO_TCP || opens(tcp_flags)) && !hostile_source(tuple);
 }
@@ -122,7 +122,7 @@ static __always_inline enum verdict drop(struct decision *decision, enum drop_re
 }
 
 /* A packet that belongs to no connection: make one, if a service wants it. */
-static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 fragment, struct decision *decision)
+static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, struct decision *decision)
 {
 	if (!tuple || !decision)
 		return VERDICT_PASS;
@@ -130,8 +130,6 @@ static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 f
 	struct service *service = service_of(tuple, &service_index);
 	if (!service || !may_create(tuple, tcp_flags))
 		return VERDICT_PASS;
-	if (fragment)
-		return drop(decision, DROP_FRAGMENT);
 	if (!schedule(service, service_index, &decision->server_index))
 		return drop(decision, DROP_NO_SERVER);
 	struct server *server = decision->server = server_at(decision->server_index);
@@ -179,7 +177,9 @@ static __always_inline enum verdict decide_new(const struct packet *packet, stru
 {
 	struct tuple tuple = packet->tuple; /* copies are pointed at, so that the fast path's may stay in registers */
 	struct decision made = {};
-	enum verdict verdict = create(&tuple, packet->tcp_flags, packet->fragment, &made);
+	if (is_later_fragment(packet))
+		return drop(decision, DROP_ENDED);
+	enum verdict verdict = create(&tuple, packet->tcp_flags, &made);
 	*decision = made;
 	decision->rewrite = method_of(made.control) == METHOD_NAT;
 	return verdict;
@@ -189,7 +189,7 @@ static __always_inline enum verdict decide_new(const struct packet *packet, stru
 static __always_inline bool reuses_port(const struct packet *packet, __u64 control)
 {
 	__u32 state = state_of(control);
-	return opens(packet->tcp_flags) && side_of(control) == SIDE_CLIENT && !packet->fragment &&
+	return opens(packet->tcp_flags) && side_of(control) == SIDE_CLIENT &&
 	       (state == STATE_TIME_WAIT || state == STATE_CLOSE);
 }
 
@@ -219,8 +219,6 @@ static __always_inline enum verdict decide(const struct packet *packet, struct d
 	struct server *server = decision->server = server_at(server_index);
 	if (!server)
 		return drop(decision, DROP_SERVER_DELETED);
-	if (unlikely(packet->fragment))
-		return drop(decision, DROP_FRAGMENT);
 	if (side_of(control) == SIDE_SERVER)
 		return VERDICT_REPLY;
 	if (unlikely(server->phase != SERVER_AVAILABLE))

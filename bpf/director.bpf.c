@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
 #include "forward_tc.h"
+#include "fragment.h"
 #include "forward_xdp.h"
 #include "sweep.h"
 
@@ -56,6 +57,13 @@ static __always_inline int drop_tc(enum drop_reason reason)
 	return TC_ACT_SHOT;
 }
 
+static __always_inline int act_on_later(int later)
+{
+	if (later == FRAGMENT_PASSES)
+		return TC_ACT_OK;
+	return later == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT);
+}
+
 SEC("tc")
 int director_tc(struct __sk_buff *skb)
 {
@@ -66,11 +74,19 @@ int director_tc(struct __sk_buff *skb)
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	if (parse(data, data_end, skb->len, &packet, false) != PARSED_PORTS || !packet.ip)
+	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
+	if ((parsed != PARSED_PORTS && parsed != PARSED_LATER_FRAGMENT) || !packet.ip)
 		return TC_ACT_OK;
 	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
+	if (unlikely(parsed == PARSED_LATER_FRAGMENT)) {
+		int later = find_ports(skb, &packet);
+		if (later != FRAGMENT_KNOWN)
+			return act_on_later(later);
+	}
 	enum verdict verdict = decide(&packet, &decision);
+	if (unlikely(is_first_fragment(&packet)) && remember(skb, &packet, verdict))
+		return TC_ACT_STOLEN;
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;

@@ -89,7 +89,6 @@ static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packe
 	bool request = verdict == VERDICT_REQUEST;
 	bool udp = packet->tuple.protocol == IPPROTO_UDP;
 	__be32 from = request ? packet->ip->daddr : packet->ip->saddr;
-	__be16 from_port = packet->ports[request];
 	__u32 l4 = packet->l4_offset;
 	__u32 address_at =
 		sizeof(struct ethhdr) + (request ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr));
@@ -97,6 +96,11 @@ static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packe
 	__u32 check_at = l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
 	__u64 zero_means_none = udp ? BPF_F_MARK_MANGLED_0 : 0;
 
+	if (is_later_fragment(packet))
+		return !bpf_l3_csum_replace(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, check), from,
+					    to.address, 4) &&
+		       !bpf_skb_store_bytes(skb, address_at, &to.address, sizeof(to.address), 0);
+	__be16 from_port = packet->ports[request];
 	return !bpf_l4_csum_replace(skb, check_at, from, to.address, BPF_F_PSEUDO_HDR | zero_means_none | 4) &&
 	       (from_port == to.port || !bpf_l4_csum_replace(skb, check_at, from_port, to.port, zero_means_none | 2)) &&
 	       !bpf_l3_csum_replace(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, check), from, to.address, 4) &&

@@ -25,18 +25,21 @@ from pylvs.model import (
 )
 from tests.packets.wire import INTERFACES, MACS, NARROW, NARROW_MTU, NEIGHBOURS
 
-PASS, SENT = "pass", "sent"
-START = 1 << 20
-"""The tick at which every test begins."""
+PASS, SENT, HELD = "pass", "sent", "held"
+START, PAUSE = 1 << 20, 3600 * abi.TICKS_A_SECOND
+"""The tick at which the first test begins; and from one test to the next, which so knows none of its fragments."""
 CAPACITY = Capacity(connections=4096, services=32, servers=64)
 
 _XDP = {1: "drop", 2: PASS, 3: SENT, 4: SENT}
-_TC = {0: PASS, 2: "drop", 7: SENT}
+_TC = {0: PASS, 2: "drop", 4: HELD, 7: SENT}
 _XDP_TX = 3
 
 
 class Outcome(NamedTuple):
-    """`verdict` is PASS, SENT or a drop's name; `hook` is where that was decided; `code` what the hook returned."""
+    """`verdict` is PASS, SENT, HELD (used up, to come in again later) or a drop's name.
+
+    `hook` is where that was decided, `code` what the hook returned.
+    """
 
     verdict: str
     frame: bytes
@@ -70,6 +73,7 @@ class Plane:
         self.indexes = {name: one.index for name, one in named.items()}
         self.settings = self.table.settings
         self._timeouts = list(self.settings.timeout)
+        self._start = START
         self.reset()
 
     def close(self) -> None:
@@ -88,7 +92,7 @@ class Plane:
             array.memory[:] = bytes(len(array.memory))
         settings.services_used = settings.servers_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
-        settings.now = START
+        settings.now = self._later()
         self.director._slots = None
         self._drops = self.table.drops()
 
@@ -99,8 +103,12 @@ class Plane:
         for number in range(settings.servers_used):
             servers[number].load = 0
         self.forgets_the_way()
-        settings.now = START
+        settings.now = self._later()
         self.director.zero()
+
+    def _later(self) -> int:
+        self._start += PAUSE
+        return self._start
 
     # -- the control plane
 
