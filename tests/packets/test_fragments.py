@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,48 +9,26 @@ import pytest
 from scapy.layers.inet import IP
 
 from pylvs.director.ebpf import abi, libbpf
-from pylvs.model import Counters, ForwardingMethod
-from tests.packets.frames import answer, datagram, from_vip, hop, reply, request, to_rip
+from pylvs.model import Counters
+from tests.packets.fragments import CASES, IDS, MAPPED, big, big_answer, clear, expected, furnish, mapped, pieces
+from tests.packets.frames import answer, datagram, reply, request, to_rip
 from tests.packets.plane import HELD, PASS, SENT, Plane
 from tests.packets.slots import Slots
-from tests.packets.wire import CIP, RIP1, RIP2, VIP, VIP2, from_client, from_server, word
+from tests.packets.wire import RIP1, RIP2, VIP, VIP2, from_client, from_server, word
 
 pytestmark = pytest.mark.root
 
-DR = ForwardingMethod.DR
 FRAGMENT, ENDED, NO_SERVER = (abi.DropReason[name].name.lower() for name in ("FRAGMENT", "ENDED", "NO_SERVER"))
-MAPPED, ROUTED, WEB, TWO, QUIESCED = (
-    f"udp {VIP}:53",
-    f"udp {VIP}:54",
-    f"tcp {VIP}:80",
-    f"udp {VIP}:55",
-    f"udp {VIP}:90",
-)
 FRAGMENT_SECONDS = 30
 HEADERS = 34
-IDS = itertools.count(1000)
-"""Every datagram has its own, so that no test meets what another one left."""
 
 
 @pytest.fixture(scope="module")
 def standing(loaded: Plane) -> Iterator[Plane]:
     """The services above."""
-    loaded.reset()
     furnish(loaded)
     yield loaded
-    for address in (VIP, RIP1, RIP2):
-        libbpf.delete(loaded.table.fd("addresses"), mapped(address))
-    loaded.reset()
-
-
-def furnish(plane: Plane) -> None:
-    plane.serve(MAPPED, f"{RIP1}:5353")
-    plane.serve(ROUTED, f"{RIP1}:54", method=DR)
-    plane.serve(WEB, f"{RIP1}:8080")
-    plane.serve(TWO, f"{RIP1}:55", f"{RIP2}:55")
-    plane.serve(QUIESCED, f"{RIP1}:90 0")
-    for address, role in ((VIP, abi.AddressRole.VIP), (RIP1, abi.AddressRole.RIP), (RIP2, abi.AddressRole.RIP)):
-        libbpf.update(plane.table.fd("addresses"), mapped(address), int(role).to_bytes(4, "little"))
+    clear(loaded)
 
 
 @pytest.fixture
@@ -63,33 +40,6 @@ def director(standing: Plane) -> Plane:
 @pytest.fixture(params=["tc", "xdp"])
 def hook(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def mapped(address: str) -> bytes:
-    return bytes(10) + b"\xff\xff" + word(address)
-
-
-def big(port: int = 53, size: int = 3000, source: str = CIP) -> Any:
-    """A datagram that comes in fragments."""
-    return datagram(port, size=size, ip={"id": next(IDS) % 65536, "src": source})
-
-
-def big_answer(port: int = 5353, size: int = 3000) -> Any:
-    return answer(port, size=size, ip={"id": next(IDS) % 65536})
-
-
-def pieces(packet: Any, *cuts: int) -> list[Any]:
-    """A packet in fragments, cut at these bytes of its payload; or as an Ethernet would have them."""
-    whole = IP(bytes(packet))
-    data = bytes(whole.payload)
-    found = []
-    for start, end in itertools.pairwise((0, *(cuts or range(1480, len(data), 1480)), len(data))):
-        header = whole.copy()
-        header.remove_payload()
-        header.frag, header.flags = start // 8, "MF" if end < len(data) else 0
-        header.len = header.chksum = None
-        found.append(IP(bytes(header / data[start:end])))
-    return found
 
 
 def known(plane: Plane, packet: Any) -> bool:
@@ -115,23 +65,15 @@ def expect_out(plane: Plane, hook: str, packet: Any, out: Any) -> None:
     assert outcome.frame[14:] == bytes(out)
 
 
-CASES = {
-    "NAT": (big, 53, lambda packet: to_rip(packet, dport=5353).payload),
-    "DR": (big, 54, hop),
-    "NAT, answers": (big_answer, 5353, lambda packet: from_vip(packet, sport=53).payload),
-}
-
-
 @pytest.mark.parametrize("size", [1473, 3000, 8000, 65507])
-@pytest.mark.parametrize("case", CASES)
-def test_in_order(case: str, size: int, director: Plane, hook: str) -> None:
-    make, port, becomes = CASES[case]
-    if "answers" in case:
-        assert verdict(director, hook, from_client(datagram())) == SENT
-    packet = make(port, size)
-    wrap = from_server if "answers" in case else from_client
-    for one, expected in zip(pieces(packet), pieces(becomes(packet)), strict=True):
-        expect_out(director, hook, wrap(one), expected)
+@pytest.mark.parametrize("name", CASES)
+def test_in_order(name: str, size: int, director: Plane, hook: str) -> None:
+    case = CASES[name]
+    for frame in case.before:
+        assert verdict(director, hook, frame) == SENT
+    packet = case.make(size)
+    for one, out in zip(pieces(packet), expected(case, packet), strict=True):
+        expect_out(director, hook, case.wrap(one), out.payload)
     assert len(director.connections()) == 1
     Slots(director).check()
 
@@ -143,7 +85,7 @@ def test_each_fragment_is_counted_as_a_packet(director: Plane, hook: str) -> Non
 
 
 def test_datagrams_that_come_interleaved(director: Plane, hook: str) -> None:
-    first, second = pieces(big(55)), pieces(datagram(55, sport=999, size=3000, ip={"id": next(IDS)}))
+    first, second = pieces(big(port=55)), pieces(datagram(55, sport=999, size=3000, ip={"id": next(IDS)}))
     seen: dict[int, set[str]] = {0: set(), 1: set()}
     for pair in zip(first, second, strict=True):
         for number, one in enumerate(pair):
@@ -153,8 +95,8 @@ def test_datagrams_that_come_interleaved(director: Plane, hook: str) -> None:
 
 def test_the_checksum_of_a_datagram_without_one_stays_away(director: Plane, hook: str) -> None:
     packet = datagram(size=3000, chksum=0, ip={"id": next(IDS)})
-    for one, expected in zip(pieces(packet), pieces(to_rip(packet, dport=5353).payload), strict=True):
-        expect_out(director, hook, from_client(one), expected)
+    for one, out in zip(pieces(packet), pieces(to_rip(packet, dport=5353).payload), strict=True):
+        expect_out(director, hook, from_client(one), out)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +112,8 @@ def test_a_later_fragment_has_no_flags_and_keeps_the_state(
     first, *later = pieces(packet)
     assert verdict(director, hook, from_client(first)) == SENT
     director.advance(5 * abi.TICKS_A_SECOND)
-    for one, expected in zip(later, pieces(to_rip(packet, dport=8080).payload)[1:], strict=True):
-        expect_out(director, hook, from_client(one), expected)
+    for one, out in zip(later, pieces(to_rip(packet, dport=8080).payload)[1:], strict=True):
+        expect_out(director, hook, from_client(one), out)
     (connection,) = director.connections()
     assert (connection.state, connection.expires) == (state, expires)
     Slots(director).check()
@@ -252,8 +194,8 @@ def test_a_flood_of_fragments_evicts_early_ones_only(director: Plane, hook: str)
 def test_what_was_not_for_us_is_the_hosts_whole(director: Plane, hook: str) -> None:
     """The VIP's other ports, and what a real server sends elsewhere: the stack gets every fragment."""
     for wrap, packet in (
-        (from_client, big(99)),
-        (from_server, big_answer(99)),
+        (from_client, big(port=99)),
+        (from_server, big_answer(port=99)),
         (from_client, request(22, flags="A", size=3000, ip={"id": next(IDS)})),
     ):
         assert [verdict(director, hook, wrap(one)) for one in pieces(packet)] == [PASS] * 3
@@ -268,7 +210,7 @@ def test_nothing_is_remembered_of_strangers(director: Plane, hook: str) -> None:
 
 
 def test_no_server_to_be_had(director: Plane, hook: str) -> None:
-    packet = big(90)
+    packet = big(port=90)
     first, *later = pieces(packet)
     assert verdict(director, hook, from_client(first)) == NO_SERVER
     assert not known(director, packet)
@@ -285,7 +227,7 @@ def test_a_connection_that_ended_between_two_fragments(director: Plane, hook: st
 
 def test_an_id_is_used_again(director: Plane, hook: str) -> None:
     """Not within a second of its first use: that is somebody who wants others' fragments to go astray."""
-    first, *later = pieces(big(55))
+    first, *later = pieces(big(port=55))
     other = pieces(datagram(55, sport=999, size=3000, ip={"id": first.id}))[0]
     where = server_of(director, hook, first)
     elsewhere = server_of(director, hook, other)
@@ -318,7 +260,7 @@ def test_a_first_fragment_too_short_for_its_header(director: Plane, hook: str) -
 
 def test_fragments_that_overlap_go_to_one_server(director: Plane, hook: str) -> None:
     """Their receiver throws the datagram away, as the kernel's own IPVS does."""
-    packet = big(55)
+    packet = big(port=55)
     first, second, third = pieces(packet)
     second.frag -= 100
     second.chksum = None
