@@ -18,6 +18,7 @@ const volatile struct {
 	enum tunnel_type tunnel_type;
 	enum tunnel_checksum tunnel_checksum;
 	enum knob knob;
+	enum defence defence;
 	enum address_role address_role;
 	enum event_kind event_kind;
 	enum drop_reason drop_reason;
@@ -29,27 +30,28 @@ int director_xdp(struct xdp_md *ctx)
 	struct packet packet;
 	struct decision decision = {};
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS || !packet.ip)
+	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS)
 		return XDP_PASS;
 	struct interface *in = interface_at(ctx->ingress_ifindex);
 	if (!for_this_host(in, packet.eth))
 		return XDP_PASS;
-	enum verdict verdict = decide(&packet, &decision);
+	enum verdict verdict = decide(&packet, 0, MET_EARLY, &decision);
 	switch (verdict) {
 	case VERDICT_PASS:
+	case VERDICT_UNREACHABLE:
 		return XDP_PASS;
 	case VERDICT_DROP:
 		count_drop(decision.reason);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return forward_xdp(ctx, in, &packet, &decision, verdict);
+		return !has_server(&decision) ? XDP_PASS : forward_xdp(ctx, in, &packet, &decision, verdict);
 	}
 	return XDP_ABORTED;
 }
 
-/* Headers that are not in the linear part of the buffer are pulled there: the largest are 14 + 60 + 60 bytes. */
-enum { HEADERS = 134 };
+/* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
+enum { HEADERS = 178 };
 
 static __always_inline int drop_tc(enum drop_reason reason)
 {
@@ -57,11 +59,36 @@ static __always_inline int drop_tc(enum drop_reason reason)
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int act_on_later(int later)
+/* Send a packet on as it was decided; to the director itself, where that is the real server. */
+static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
+				      enum verdict verdict, bool ttl_done)
 {
-	if (later == FRAGMENT_PASSES)
+	__u32 zero = 0;
+	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
+	if (!sending)
+		return TC_ACT_SHOT;
+	if (decision->server->local && verdict == VERDICT_REQUEST)
+		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED);
+	if (!ttl_done && ttl_of(packet) <= 1)
+		return drop_tc(DROP_TTL_EXCEEDED);
+	sending->ttl_done = ttl_done;
+	prepare(skb, packet, decision, verdict, sending);
+	if (unlikely(packet->fragment && changes_family(sending)))
+		return drop_tc(DROP_FRAGMENT);
+	enum drop_reason reason = find_exit(skb, decision->server, sending);
+	if (reason != DROP_REASONS)
+		return drop_tc(reason);
+	if (!account(packet, decision, verdict))
+		return drop_tc(DROP_ENDED);
+	int action = transmit(skb, sending);
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE) : action;
+}
+
+static __always_inline int act_on_fragment(enum fragment_fate fate)
+{
+	if (fate == FRAGMENT_PASSES)
 		return TC_ACT_OK;
-	return later == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT);
+	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT);
 }
 
 SEC("tc")
@@ -69,34 +96,35 @@ int director_tc(struct __sk_buff *skb)
 {
 	struct packet packet;
 	struct decision decision = {};
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
 		return TC_ACT_OK;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
 	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
-	if ((parsed != PARSED_PORTS && parsed != PARSED_LATER_FRAGMENT) || !packet.ip)
+	if (parsed != PARSED_PORTS && parsed != PARSED_LATER_FRAGMENT)
 		return TC_ACT_OK;
-	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
+	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
-	if (unlikely(parsed == PARSED_LATER_FRAGMENT)) {
-		int later = find_ports(skb, &packet);
-		if (later != FRAGMENT_KNOWN)
-			return act_on_later(later);
+	if (unlikely(packet.fragment)) {
+		enum fragment_fate fate = meet_fragment(skb, &packet);
+		if (fate != FRAGMENT_GOES_ON)
+			return act_on_fragment(fate);
 	}
-	enum verdict verdict = decide(&packet, &decision);
-	if (unlikely(is_first_fragment(&packet)) && remember(skb, &packet, verdict))
+	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
+				       ? VERDICT_REQUEST
+				       : decide(&packet, 0, MET_LAST, &decision);
+	if (unlikely(is_first_fragment(&packet)) && comes_again(skb, &packet, &decision, verdict))
 		return TC_ACT_STOLEN;
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
+	case VERDICT_UNREACHABLE:
 		return drop_tc(decision.reason);
 	case VERDICT_REQUEST:
-	case VERDICT_REPLY:;
-		int action = TC_ACT_SHOT;
-		enum drop_reason reason = send_tc(skb, &packet, &decision, verdict, &action);
-		return reason == DROP_REASONS ? action : drop_tc(reason);
+	case VERDICT_REPLY:
+		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);
 	}
 	return TC_ACT_SHOT;
 }

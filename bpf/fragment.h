@@ -16,23 +16,44 @@ enum {
 	REUSE_TICKS = DATAGRAM_TICKS - TICKS_A_SECOND, /* what is left of it when an id may be another datagram's */
 };
 
-enum { DATAGRAM_OURS = 1, DATAGRAM_NOT_OURS };
+enum { DATAGRAM_UNKNOWN, DATAGRAM_OURS, DATAGRAM_NOT_OURS };
 
-enum later_fragment {
-	FRAGMENT_KNOWN,	 /* its tuple is complete */
-	FRAGMENT_PASSES, /* the host's own stack gets it */
+enum fragment_fate {
+	FRAGMENT_GOES_ON, /* it has ports, its own or its datagram's */
+	FRAGMENT_PASSES,  /* the host's own stack gets it */
 	FRAGMENT_HELD,
 	FRAGMENT_NO_ROOM,
 };
 
-static __always_inline struct datagram datagram_of(const struct packet *packet)
+/* What is known of the fragment that this CPU is at. */
+struct fragment_work {
+	struct datagram datagram;
+	struct fragmented record;
+	struct early_fragment copy;
+	__u32 held;
+	__u32 all; /* look further than the first number that is missing */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fragment_work);
+} fragment_works SEC(".maps");
+
+static __always_inline struct fragment_work *fragment_work(void)
 {
-	return (struct datagram){
-		.source = packet->tuple.source,
-		.destination = packet->tuple.destination,
-		.id = packet->fragment_id,
-		.protocol = packet->tuple.protocol,
-	};
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&fragment_works, &zero);
+}
+
+static __always_inline void name_datagram(const struct packet *packet, struct datagram *datagram)
+{
+	datagram->source = packet->tuple.source;
+	datagram->destination = packet->tuple.destination;
+	datagram->id = packet->fragment_id;
+	datagram->protocol = packet->tuple.protocol;
+	datagram->number = 0;
 }
 
 static __always_inline bool has_role(const struct address *address, __u32 roles)
@@ -54,145 +75,174 @@ static __always_inline struct fragmented *record_of(const struct datagram *datag
 	return record && !due(READ_ONCE(record->good_until), now_in_ticks()) ? record : NULL;
 }
 
-static __always_inline struct early_fragment *fragment_copy(void)
+/* The first fragment of its datagram never came. */
+static __always_inline bool is_stale(const struct early_fragment *early)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&fragment_copies, &zero);
+	return due(READ_ONCE(early->good_until), now_in_ticks());
 }
 
 /* A full barrier: what was written before is seen by all before anything is read after. */
-static __always_inline void order(struct early_fragment *copy)
+static __always_inline void order(struct fragment_work *work)
 {
-	(void)__sync_lock_test_and_set(&copy->length, 0);
+	(void)__sync_lock_test_and_set(&work->all, 0);
 }
-
-struct release {
-	struct __sk_buff *skb;
-	struct datagram datagram;
-	bool all; /* look further than the first number that is missing */
-};
 
 /* The frame becomes the one held, but for its MAC addresses, and comes in by this interface. */
 static __always_inline bool send_in_again(struct __sk_buff *skb, struct datagram *datagram,
 					  struct early_fragment *early)
 {
-	__u32 length = early->length;
-	bool waits = !due(early->good_until, now_in_ticks());
-	if (length <= sizeof(struct ethhdr) || length > EARLY_SIZE)
-		return false;
-	length -= sizeof(struct ethhdr);
+	__u32 length = early->length - sizeof(struct ethhdr);
+	bool stale = is_stale(early);
 	only_from_here_on(length);
 	bool copied = length && length <= EARLY_SIZE - sizeof(struct ethhdr) &&
 		      !bpf_skb_change_tail(skb, length + sizeof(struct ethhdr), 0) &&
 		      !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), early->frame + sizeof(struct ethhdr), length,
 					   BPF_F_RECOMPUTE_CSUM);
 	/* another CPU has sent it in, or it was evicted, and perhaps overwritten while it was copied */
-	if (bpf_map_delete_elem(&early_fragments, datagram) || !waits)
+	if (bpf_map_delete_elem(&early_fragments, datagram) || stale)
 		return true;
 	return copied && !bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
 }
 
+struct release {
+	struct __sk_buff *skb;
+};
+
 static long release_one(__u32 number, struct release *release)
 {
-	release->datagram.number = number;
-	struct early_fragment *early = bpf_map_lookup_elem(&early_fragments, &release->datagram);
+	struct fragment_work *work = fragment_work();
+	if (!work)
+		return 1;
+	work->datagram.number = number;
+	struct early_fragment *early = bpf_map_lookup_elem(&early_fragments, &work->datagram);
 	if (!early)
-		return !release->all;
-	if (!send_in_again(release->skb, &release->datagram, early))
+		return !work->all;
+	if (!send_in_again(release->skb, &work->datagram, early))
 		count_drop(DROP_FRAGMENT);
 	return 0;
 }
 
-struct holding {
-	struct datagram datagram;
-	struct early_fragment *copy;
-	bool held;
-};
-
-static long hold_as(__u32 number, struct holding *holding)
+static long hold_as(__u32 number, __u32 *zero)
 {
-	holding->datagram.number = number;
-	if (bpf_map_lookup_elem(&early_fragments, &holding->datagram))
+	struct fragment_work *work = bpf_map_lookup_elem(&fragment_works, zero);
+	if (!work)
+		return 1;
+	work->datagram.number = number;
+	struct early_fragment *early = bpf_map_lookup_elem(&early_fragments, &work->datagram);
+	if (early && !is_stale(early))
 		return 0;
-	holding->held = !bpf_map_update_elem(&early_fragments, &holding->datagram, holding->copy, BPF_NOEXIST);
-	return holding->held;
+	if (early)
+		bpf_map_delete_elem(&early_fragments, &work->datagram);
+	work->held = !bpf_map_update_elem(&early_fragments, &work->datagram, &work->copy, BPF_NOEXIST);
+	return work->held;
 }
 
 /* Keep the frame for its datagram's first fragment. If that has come meanwhile, it may have missed any of those held. */
-static __noinline int hold(struct __sk_buff *skb, const struct datagram *datagram)
+__noinline int hold(struct __sk_buff *skb)
 {
-	struct holding holding = {.datagram = *datagram, .copy = fragment_copy()};
-	__u32 length = skb->len;
-	if (!holding.copy || length > EARLY_SIZE)
+	struct fragment_work *work = fragment_work();
+	__u32 length = skb->len, zero = 0;
+	if (!work || length > EARLY_SIZE)
 		return FRAGMENT_NO_ROOM;
 	only_from_here_on(length);
-	if (!length || bpf_skb_load_bytes(skb, 0, holding.copy->frame, length))
+	if (!length || bpf_skb_load_bytes(skb, 0, work->copy.frame, length))
 		return FRAGMENT_NO_ROOM;
-	holding.copy->length = length;
-	holding.copy->good_until = now_in_ticks() + DATAGRAM_TICKS;
-	bpf_loop(EARLY_OF_DATAGRAM, hold_as, &holding, 0);
-	if (!holding.held)
+	work->copy.length = length;
+	work->copy.good_until = now_in_ticks() + DATAGRAM_TICKS;
+	work->held = false;
+	bpf_loop(EARLY_OF_DATAGRAM, hold_as, &zero, 0);
+	if (!work->held)
 		return FRAGMENT_NO_ROOM;
-	order(holding.copy);
-	if (record_of(datagram)) {
-		struct release release = {.skb = skb, .datagram = *datagram, .all = true};
+	order(work);
+	work->datagram.number = 0;
+	if (record_of(&work->datagram)) {
+		struct release release = {.skb = skb};
+		work->all = true;
 		bpf_loop(EARLY_OF_DATAGRAM, release_one, &release, 0);
 	}
 	return FRAGMENT_HELD;
 }
 
-/* A later fragment gets the ports of its datagram's first one. */
-static __always_inline enum later_fragment find_ports(struct __sk_buff *skb, struct packet *packet)
+/* The first fragment goes once more through this hook, and those that waited for it follow. */
+__noinline int release_held(struct __sk_buff *skb)
 {
-	struct datagram datagram = datagram_of(packet);
-	struct fragmented *record = record_of(&datagram);
-	if (!record)
-		return may_be_balanced(&datagram) && !hostile_source(&packet->tuple) ? hold(skb, &datagram)
-										     : FRAGMENT_PASSES;
-	packet->tuple.ports = record->ports;
-	return record->known == DATAGRAM_OURS ? FRAGMENT_KNOWN : FRAGMENT_PASSES;
-}
-
-/* The first fragment says whose the others are. One with other ports that follows at once is not believed. */
-static __always_inline void write_record(const struct datagram *datagram, __u32 ports, bool ours)
-{
-	struct fragmented *former = record_of(datagram);
-	if (former && !due(READ_ONCE(former->good_until), now_in_ticks() + REUSE_TICKS))
-		return;
-	struct fragmented record = {
-		.ports = ports,
-		.known = ours ? DATAGRAM_OURS : DATAGRAM_NOT_OURS,
-		.good_until = now_in_ticks() + DATAGRAM_TICKS,
-	};
-	bpf_map_update_elem(&fragmented, datagram, &record, BPF_ANY);
-}
-
-/* Have others waited for this first fragment? Then it goes once more through this hook, and they follow it. */
-static __noinline int release_held(struct __sk_buff *skb, const struct datagram *datagram)
-{
-	struct early_fragment *copy = fragment_copy();
-	if (!copy)
-		return false;
-	order(copy);
-	if (!bpf_map_lookup_elem(&early_fragments, datagram))
-		return false;
+	struct release release = {.skb = skb};
 	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
 		count_drop(DROP_FRAGMENT);
-	struct release release = {.skb = skb, .datagram = *datagram};
-	bpf_loop(EARLY_OF_DATAGRAM, release_one, &release, 0);
-	return true;
+	return bpf_loop(EARLY_OF_DATAGRAM, release_one, &release, 0);
+}
+
+/* What the datagram's first fragment has left for the others: whose they are. */
+__noinline int find_record(void)
+{
+	struct fragment_work *work = fragment_work();
+	struct fragmented *found = work ? record_of(&work->datagram) : NULL;
+	if (!work)
+		return DATAGRAM_UNKNOWN;
+	work->record = found ? *found : (struct fragmented){};
+	if (!found && !may_be_balanced(&work->datagram))
+		return DATAGRAM_NOT_OURS;
+	return work->record.known;
+}
+
+/* A fragment has been parsed. A later one gets the ports of its datagram's first. */
+static __always_inline enum fragment_fate meet_fragment(struct __sk_buff *skb, struct packet *packet)
+{
+	struct fragment_work *work = fragment_work();
+	if (!work)
+		return FRAGMENT_NO_ROOM;
+	name_datagram(packet, &work->datagram);
+	int known = find_record();
+	if (!is_later_fragment(packet))
+		return FRAGMENT_GOES_ON;
+	packet->tuple.ports = work->record.ports;
+	if (known == DATAGRAM_OURS)
+		return FRAGMENT_GOES_ON;
+	return known == DATAGRAM_NOT_OURS || hostile_source(&packet->tuple) ? FRAGMENT_PASSES : hold(skb);
+}
+
+/* One-packet scheduling keeps no connection: the datagram's record has the server that its first fragment was given. */
+static __always_inline bool was_scheduled(const struct packet *packet, struct decision *decision)
+{
+	struct fragment_work *work = fragment_work();
+	if (!work || !work->record.server || work->record.ports != packet->tuple.ports)
+		return false;
+	decision->server_index = work->record.server - 1;
+	decision->server = server_at(decision->server_index);
+	return decision->server && decision->server->phase == SERVER_AVAILABLE;
 }
 
 /*
- * A first fragment has been decided on. The host's own datagrams are remembered only where the rest of them would be held. True
- * if the frame has been used up.
+ * The first fragment says whose the others are. One with other ports that follows at once is not believed; the host's own are
+ * remembered only where the rest of them would be held. True if others have waited for it.
  */
-static __always_inline bool remember(struct __sk_buff *skb, const struct packet *packet, enum verdict verdict)
+__noinline int write_record(__u32 ports, __u32 ours, __u32 server)
 {
-	struct datagram datagram = datagram_of(packet);
-	bool ours = verdict == VERDICT_REQUEST || verdict == VERDICT_REPLY;
-	if (verdict == VERDICT_DROP || (!ours && !may_be_balanced(&datagram)))
+	struct fragment_work *work = fragment_work();
+	if (!work || (!ours && !may_be_balanced(&work->datagram)))
 		return false;
-	write_record(&datagram, packet->tuple.ports, ours);
-	return release_held(skb, &datagram);
+	struct fragmented record = {
+		.ports = ports,
+		.known = ours ? DATAGRAM_OURS : DATAGRAM_NOT_OURS,
+		.server = server,
+		.good_until = now_in_ticks() + DATAGRAM_TICKS,
+	};
+	if (!work->record.known || due(work->record.good_until, now_in_ticks() + REUSE_TICKS))
+		bpf_map_update_elem(&fragmented, &work->datagram, &record, BPF_ANY);
+	order(work);
+	struct early_fragment *early = bpf_map_lookup_elem(&early_fragments, &work->datagram);
+	return early && !is_stale(early);
+}
+
+/* A first fragment has been decided on. True if it comes again, before those that waited for it. */
+static __always_inline bool comes_again(struct __sk_buff *skb, const struct packet *packet,
+					const struct decision *decision, enum verdict verdict)
+{
+	bool ours = verdict == VERDICT_REQUEST || verdict == VERDICT_REPLY;
+	if (!ours && verdict != VERDICT_PASS)
+		return false;
+	if (!write_record(packet->tuple.ports, ours, ours && !decision->connection ? decision->server_index + 1 : 0))
+		return false;
+	release_held(skb);
+	return true;
 }

@@ -56,7 +56,7 @@ enum {
 };
 
 enum { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
-enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2, TC_ACT_STOLEN = 4, TC_ACT_REDIRECT = 7 };
+enum { TC_ACT_UNSPEC = -1, TC_ACT_OK = 0, TC_ACT_SHOT = 2, TC_ACT_STOLEN = 4, TC_ACT_REDIRECT = 7 };
 enum { PACKET_HOST = 0 };
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { CLOCK_MONOTONIC = 1 };
@@ -233,7 +233,6 @@ struct bpf_redir_neigh {
 
 enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum { BPF_F_INGRESS = 1 };
-enum { BPF_F_RECOMPUTE_CSUM = 1 };
 enum { BPF_ADJ_ROOM_NET = 0, BPF_ADJ_ROOM_MAC = 1 };
 enum {
 	BPF_F_ADJ_ROOM_FIXED_GSO = 1 << 0,
@@ -243,7 +242,8 @@ enum {
 	BPF_F_ADJ_ROOM_ENCAP_L4_UDP = 1 << 4,
 	BPF_F_ADJ_ROOM_NO_CSUM_RESET = 1 << 5,
 };
-enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
+enum { BPF_F_RECOMPUTE_CSUM = 1 << 0, BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
+enum { BPF_CSUM_LEVEL_DEC = 2 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key)__unused = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) __unused = (void *)2;
@@ -272,6 +272,7 @@ static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) __unused =
 static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int size, __u32 flags) __unused = (void *)69;
 static long (*bpf_spin_lock)(struct bpf_spin_lock *lock) __unused = (void *)93;
 static long (*bpf_spin_unlock)(struct bpf_spin_lock *lock) __unused = (void *)94;
+static long (*bpf_csum_level)(struct __sk_buff *skb, __u64 change) __unused = (void *)135;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int size,
 				  __u64 flags) __unused = (void *)152;
 static long (*bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 clock) __unused = (void *)169;

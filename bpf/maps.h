@@ -119,14 +119,6 @@ struct {
 	__type(value, struct early_fragment);
 } early_fragments SEC(".maps");
 
-/* Where a frame is put together before it is held. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct early_fragment);
-} fragment_copies SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENTS_SIZE);

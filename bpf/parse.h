@@ -24,15 +24,14 @@ struct packet {
 /* What a later fragment has for flags: they are in its datagram's first one. */
 enum { NO_FLAGS = 0x100 };
 
-/* Of what has got a whole tuple: ICMP has no ports, either. */
 static __always_inline bool is_later_fragment(const struct packet *packet)
 {
-	return !packet->ports;
+	return packet->tcp_flags & NO_FLAGS;
 }
 
 static __always_inline bool is_first_fragment(const struct packet *packet)
 {
-	return packet->fragment && packet->ports;
+	return packet->fragment && !is_later_fragment(packet);
 }
 
 enum parsed {
@@ -121,7 +120,7 @@ static __always_inline enum parsed without_ports(struct packet *packet, __u8 pro
 	packet->tcp = NULL;
 	packet->udp = NULL;
 	packet->ports = NULL;
-	packet->tcp_flags = NO_FLAGS;
+	packet->tcp_flags = later_fragment ? NO_FLAGS : 0;
 	packet->tuple.ports = 0;
 	packet->tuple.protocol = protocol;
 	packet->l4_offset = sizeof(struct ethhdr) + header;

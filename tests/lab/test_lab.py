@@ -226,7 +226,7 @@ def test_the_command_line(name: str) -> None:
 
 
 WRONG = {
-    "unknown method": (["up", "tun"], 2),
+    "unknown method": (["up", "masq"], 2),
     "no server": (["up", "nat", "--servers", "0"], 2),
     "bad name": (["up", "nat", "--name", "a/b"], 2),
     "no command": (["exec", "client"], 2),

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 
-from pylvs.director.ebpf import abi, libbpf
 from pylvs.model import ForwardingMethod
 from tests.packets.frames import answer, datagram, from_vip, hop, to_rip
 from tests.packets.plane import Plane
-from tests.packets.wire import CIP, DIP, RIP1, RIP2, VIP, from_client, from_server, to_server, word
+from tests.packets.wire import CIP, RIP1, RIP2, VIP, from_client, from_server, to_server, word
 
 MAPPED, ROUTED, WEB, TWO, QUIESCED = (
     f"udp {VIP}:53",
@@ -22,7 +21,6 @@ MAPPED, ROUTED, WEB, TWO, QUIESCED = (
     f"udp {VIP}:55",
     f"udp {VIP}:90",
 )
-ROLES = {VIP: abi.AddressRole.VIP, DIP: abi.AddressRole.VIP, RIP1: abi.AddressRole.RIP, RIP2: abi.AddressRole.RIP}
 IDS = itertools.count(1000)
 """Every datagram has its own, so that no test meets what another one left."""
 
@@ -35,15 +33,6 @@ def furnish(plane: Plane) -> None:
     plane.serve(WEB, f"{RIP1}:8080")
     plane.serve(TWO, f"{RIP1}:55", f"{RIP2}:55")
     plane.serve(QUIESCED, f"{RIP1}:90 0")
-    for address, role in ROLES.items():
-        libbpf.update(plane.table.fd("addresses"), mapped(address), int(role).to_bytes(4, "little"))
-
-
-def clear(plane: Plane) -> None:
-    """Without them again."""
-    for address in ROLES:
-        libbpf.delete(plane.table.fd("addresses"), mapped(address))
-    plane.reset()
 
 
 def mapped(address: str) -> bytes:

@@ -10,7 +10,7 @@ from scapy.layers.inet import IP
 
 from pylvs.director.ebpf import abi, libbpf
 from pylvs.model import Counters
-from tests.packets.fragments import CASES, IDS, MAPPED, big, big_answer, clear, expected, furnish, mapped, pieces
+from tests.packets.fragments import CASES, IDS, MAPPED, big, big_answer, expected, furnish, mapped, pieces
 from tests.packets.frames import answer, datagram, reply, request, to_rip
 from tests.packets.plane import HELD, PASS, SENT, Plane
 from tests.packets.slots import Slots
@@ -28,7 +28,7 @@ def standing(loaded: Plane) -> Iterator[Plane]:
     """The services above."""
     furnish(loaded)
     yield loaded
-    clear(loaded)
+    loaded.reset()
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from pylvs.errors import NotPermitted, NotSupportedHere
-from tests.packets.fragments import CASES, IDS, MAPPED, big, clear, expected, furnish, pieces
+from tests.packets.fragments import CASES, IDS, MAPPED, big, expected, furnish, pieces
 from tests.packets.frames import datagram
 from tests.packets.plane import Plane
 from tests.packets.slots import Slots
 from tests.packets.space import fresh_namespace, inside
-from tests.packets.wire import DIP, DIRECTOR_MAC2, INTERFACES, from_client
+from tests.packets.wire import DIP, DIRECTOR_MAC2, INTERFACES, RIP1, from_client
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces")]
 
@@ -83,8 +83,8 @@ def built() -> Iterator[Wires]:
         wires = Wires(plane, far)
         stack.callback(wires.close)
         furnish(plane)
+        plane.serve(f"udp {DIP}:53", f"{RIP1}:53")
         yield wires
-        clear(plane)
 
 
 @pytest.fixture

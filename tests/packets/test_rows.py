@@ -283,9 +283,9 @@ PASSES = {
 }
 
 DROPS = {
-    "no server: all weights are 0": Row(from_client(request(90)), NO_SERVER),
-    "no server: the service has none": Row(from_client(request(91)), NO_SERVER),
-    "no server: UDP": Row(from_client(datagram(90)), NO_SERVER),
+    "no server: all weights are 0": Row(from_client(request(90)), NO_SERVER, up=True),
+    "no server: the service has none": Row(from_client(request(91)), NO_SERVER, up=True),
+    "no server: UDP": Row(from_client(datagram(90)), NO_SERVER, up=True),
     "the tuple is in use by an active connection": Row(from_client(request(85)), TUPLE_IN_USE, before=OPEN),
     "the time to live ends": Row(from_client(request(flags="A", ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True),
     "a time to live of 0": Row(from_client(request(flags="A", ip={"ttl": 0})), TTL_EXCEEDED, before=OPEN, up=True),

@@ -27,7 +27,7 @@ def in_python(directory: Path, text: str) -> SimpleNamespace:
     path.write_text(TYPES + text)
     btf, constants = header.compiled(path)
     names: dict[str, object] = {}
-    source = abi.module(btf, header.named("struct", text), header.named("enum", text), constants)
+    source = abi.module("director.h", btf, header.named("struct", text), header.named("enum", text), constants)
     exec(compile(source, "abi", "exec"), names)  # noqa: S102
     return SimpleNamespace(**names)
 
@@ -123,7 +123,7 @@ enum drop_reason {
     DROP_REASONS,
 };
 """
-    rows = drops.page(header.comments("drop_reason", text)).splitlines()[-2:]
+    rows = drops.page("", header.comments("drop_reason", text)).splitlines()[-2:]
     assert rows == [
         r"| `no_route` | no route \| no way | see `ip route get` |",
         "| `full` | the table, all of it, is full | enlarge it |",
@@ -134,7 +134,7 @@ enum drop_reason {
 def test_a_drop_without_a_remedy_is_refused(comment: str) -> None:
     text = f"enum drop_reason {{\n\tDROP_FULL, {comment}\n\tDROP_REASONS,\n}};\n"
     with pytest.raises(drops.UndocumentedDrop, match="DROP_FULL"):
-        drops.page(header.comments("drop_reason", text))
+        drops.page("", header.comments("drop_reason", text))
 
 
 def test_check_tells_what_is_out_of_date(
