@@ -1,9 +1,9 @@
 """The network that the recordings were made in, on real wires: a router and a director that the kernel runs, and around
 them the bare ends of cables.
 
-    c ------ r ------+------ d ------ n1
+    c ------ r ------+------ d ------ n1 n2 n3
              |       |
-             t1      g1
+         t1 t2 t3  g1 g2 g3
 
 c is the clients' network (10.10.0.0/16), the segment between r and d is 10.20.0.0/24 with the VIP and the DR servers,
 NAT servers are on 10.30.0.0/24 behind d, TUN servers on 10.40.0.0/24 behind r. IPv6 is fd00:10::/64 and so on. Nothing
@@ -13,7 +13,6 @@ answers at a bare end: what arrives there is what was sent.
 from __future__ import annotations
 
 import os
-import pathlib
 import socket
 import subprocess
 import time
@@ -21,13 +20,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pylvs.director.ebpf import attach, bpffs
-from pylvs.director.ebpf.capacity import Capacity
+from pylvs.director.ebpf import attach
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.lab import offload
+from tests.packets.plane import CAPACITY, Plane
 from tests.packets.space import enter, here, inside, ip, unshare
 
 VIP, VIP6 = "10.20.0.100", "fd00:20::100"
+_SERVERS = (1, 2, 3)
+"""Of each method: they share a cable and are told apart by their MAC addresses."""
+_NETS = {"n": "30", "g": "20", "t": "40"}
 _MACS = {
     "c": "02:00:00:00:00:0c",
     "r-c": "02:00:00:00:10:01",
@@ -35,12 +37,11 @@ _MACS = {
     "r-far": "02:00:00:00:40:01",
     "d": "02:00:00:00:20:02",
     "d-back": "02:00:00:00:30:01",
-    "n1": "02:00:00:00:30:11",
-    "g1": "02:00:00:00:20:11",
-    "t1": "02:00:00:00:40:11",
+    **{f"{wire}{i}": f"02:00:00:00:{net}:1{i}" for wire, net in _NETS.items() for i in _SERVERS},
 }
-_ENDS = {"c": "r-c", "n1": "d-back", "g1": "d", "t1": "r-far"}
-"""The bare ends, and to whom they send."""
+_NODES = {mac: node for node, mac in _MACS.items()}
+_WIRES = {"c": "r-c", "n": "d-back", "g": "r", "t": "r-far"}
+"""Whose ends are bare, and to whom they send."""
 _ROUTER = (
     "address add 10.10.0.1/16 dev ethc",
     "address add 10.20.0.1/24 dev front",
@@ -59,18 +60,26 @@ _DIRECTOR = (
     "route add default via 10.20.0.1",
     "route add default via fd00:20::1",
 )
+_CLIENTS = ("10.10.0.2", "10.10.0.77", "fd00:10::2", "fd00:10::77", *(f"10.10.1.{i}" for i in range(1, 10)))
+
+
+def servers(wire: str) -> tuple[tuple[str, str], ...]:
+    """The addresses on a cable, and whose each is."""
+    net = _NETS[wire]
+    return tuple((address, f"{wire}{i}") for i in _SERVERS for address in (f"10.{net}.0.1{i}", f"fd00:{net}::1{i}"))
+
+
 _NEIGHBOURS = {
     "r": (
-        *((f"{net}{host}", "c", "ethc") for net, host in (("10.10.0.", 2), ("10.10.0.", 77), ("fd00:10::", 2))),
-        ("fd00:10::77", "c", "ethc"),
+        *((address, "c", "ethc") for address in _CLIENTS),
         *((address, "d", "front") for address in ("10.20.0.2", VIP, "fd00:20::2", VIP6)),
-        *((address, "t1", "far") for address in ("10.40.0.11", "fd00:40::11")),
-        *((address, "g1", "front") for address in ("10.20.0.11", "fd00:20::11")),
+        *((*one, "far") for one in servers("t")),
+        *((*one, "front") for one in servers("g")),
     ),
     "d": (
         *((address, "r", "front") for address in ("10.20.0.1", "fd00:20::1")),
-        *((address, "g1", "front") for address in ("10.20.0.11", "fd00:20::11")),
-        *((address, "n1", "back") for address in ("10.30.0.11", "fd00:30::11")),
+        *((*one, "front") for one in servers("g")),
+        *((*one, "back") for one in servers("n")),
     ),
 }
 _SYSCTLS = {
@@ -92,59 +101,67 @@ SETTLE_SECONDS, PATIENCE_SECONDS = 0.01, 0.1
 """How long to wait for one packet more after the last, and for the ones that are expected."""
 
 Arrival = tuple[str, bytes]
-"""An IP packet at an end."""
+"""An IP packet at a bare end."""
 
 
-class Network:
-    """Made in a thread that is in the director's namespace from then on."""
+class Network(Plane):
+    """Made in a thread that is in the director's namespace from then on. Its clock is the test's."""
 
     def __init__(self, hook: str, router: int) -> None:
         self.router = router
+        self.capacity = CAPACITY
         interfaces = [attach.interface_named(name) for name in ("front", "back")]
-        self.director = EbpfDirector(
-            hook=hook, capacity=Capacity(connections=4096, services=32, servers=64), interfaces=interfaces
-        )
+        self.director = EbpfDirector(hook=hook, capacity=CAPACITY, interfaces=interfaces)
         self.table = self.director.loaded()
+        self.settings = self.table.settings
+        self._timeouts = list(self.settings.timeout)
+        self._knobs = list(self.settings.knob)
         self.sockets: dict[str, socket.socket] = {}
+        self.reset()
 
-    def close(self) -> None:
-        """Nothing is left of it."""
-        for one in self.sockets.values():
-            one.close()
-        attach.detach(self.table, attach.attachments(self.table))
-        self.director.close()
-        bpffs.remove_pins(self.table.pins)
-        pathlib.Path(bpffs.lock_path(bpffs.netns_cookie())).unlink(missing_ok=True)
+    def reset(self) -> None:
+        """An empty director, as loaded just now, and a network that has learned nothing."""
+        super().reset()
+        self.settings.knob[:] = self._knobs
+        for namespace in (self.router, here()):
+            with inside(namespace):
+                subprocess.run(["ip", "route", "flush", "cache"], check=True, stderr=subprocess.DEVNULL)
+                subprocess.run(["ip", "-6", "route", "flush", "cache"], check=True, stderr=subprocess.DEVNULL)
 
-    def send(self, end: str, packet: bytes) -> None:
-        """From an end, or from the router itself ("r") towards the director."""
-        to = _ENDS.get(end, "d")
+    def set_router_mtu(self, mtu: int) -> None:
+        """Of its way to the clients."""
+        with inside(self.router):
+            ip(f"link set ethc mtu {mtu}")
+
+    def send(self, node: str, packet: bytes) -> None:
+        """From a bare end to its gateway, or from the router itself ("r") to the director."""
+        wire = node[0]
         kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
-        self.sockets[end].send(_mac(to) + _mac(end) + kind + packet)
+        self.sockets[wire].send(_mac(_WIRES.get(wire, "d")) + _mac(node) + kind + packet)
 
     def arrivals(self, expected: int) -> list[Arrival]:
-        """Every packet that arrives at an end, until nothing comes any more."""
+        """Every packet that arrives at a bare end, until nothing comes any more."""
         found: list[Arrival] = []
         until = time.monotonic() + (PATIENCE_SECONDS if expected else SETTLE_SECONDS)
         while time.monotonic() < until:
-            fresh = [(end, packet) for end in _ENDS for packet in self._received(end)]
+            fresh = [arrival for wire in _WIRES for arrival in self._received(wire)]
             found += fresh
             if fresh and len(found) >= expected:
                 until = time.monotonic() + SETTLE_SECONDS
             time.sleep(0.001)
         return sorted(found, key=lambda arrival: arrival[0])
 
-    def _received(self, end: str) -> Iterator[bytes]:
+    def _received(self, wire: str) -> Iterator[Arrival]:
         with suppress(BlockingIOError):
             while True:
-                frame, (_, _, kind, *_) = self.sockets[end].recvfrom(65535)
-                packet = frame[_ETHERNET_HEADER:]
-                if kind != socket.PACKET_OUTGOING and frame[:6] == _mac(end) and not _is_neighbour_discovery(packet):
-                    yield packet
+                frame, (_, _, kind, *_) = self.sockets[wire].recvfrom(65535)
+                node, packet = _NODES.get(frame[:6].hex(":"), ""), frame[_ETHERNET_HEADER:]
+                if kind != socket.PACKET_OUTGOING and node[:1] == wire and not _is_neighbour_discovery(packet):
+                    yield node, packet
 
 
-def _mac(name: str) -> bytes:
-    return bytes.fromhex(_MACS[name].replace(":", ""))
+def _mac(node: str) -> bytes:
+    return bytes.fromhex(_MACS[node].replace(":", ""))
 
 
 def _is_neighbour_discovery(packet: bytes) -> bool:
@@ -158,11 +175,13 @@ def network(hook: str) -> Iterator[Network]:
         made = Network(hook, router)
         try:
             with inside(ends):
-                made.sockets = {end: _open(end) for end in _ENDS}
+                made.sockets = {wire: _open(wire) for wire in _WIRES}
             with inside(router):
                 made.sockets["r"] = _open("front")
             yield made
         finally:
+            for one in made.sockets.values():
+                one.close()
             made.close()
 
 
@@ -197,24 +216,24 @@ def _furnish_ends(router: int, director: int, hook: str) -> None:
     """The cables, and the switch between r, d and g1."""
     _set({"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1})
     ip(
-        _cable("c", router, "ethc", "r-c"),
-        _cable("t1", router, "far", "r-far"),
-        _cable("n1", director, "back", "d-back"),
+        _cable("c", "c", router, "ethc", "r-c"),
+        _cable("t", "t1", router, "far", "r-far"),
+        _cable("n", "n1", director, "back", "d-back"),
         f"link add port-r type veth peer name front address {_MACS['r']} netns {_path(router)}",
         f"link add port-d type veth peer name front address {_MACS['d']} netns {_path(director)}",
-        f"link add g1 address {_MACS['g1']} type veth peer name port-g1",
+        f"link add name g address {_MACS['g1']} type veth peer name port-g",
         "link add switch type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-        *(f"link set {port} master switch" for port in ("port-r", "port-d", "port-g1")),
-        *(f"link set {name} up" for name in ("switch", "port-r", "port-d", "port-g1", "c", "t1", "n1", "g1")),
+        *(f"link set {port} master switch" for port in ("port-r", "port-d", "port-g")),
+        *(f"link set dev {name} up" for name in ("switch", "port-r", "port-d", "port-g", *_WIRES)),
     )
     if hook == "xdp":
-        for name in ("port-d", "n1"):  # XDP may send to a veth only whose far end has GRO
+        for name in ("port-d", "n"):  # XDP may send to a veth only whose far end has GRO
             offload.switch(name, "gro", on=True)
 
 
-def _cable(end: str, namespace: int, interface: str, mac: str) -> str:
-    peer = f"peer name {interface} address {_MACS[mac]} netns {_path(namespace)}"
-    return f"link add {end} address {_MACS[end]} type veth {peer}"
+def _cable(wire: str, node: str, namespace: int, interface: str, gateway: str) -> str:
+    peer = f"peer name {interface} address {_MACS[gateway]} netns {_path(namespace)}"
+    return f"link add name {wire} address {_MACS[node]} type veth {peer}"
 
 
 def _path(namespace: int) -> str:
@@ -235,13 +254,3 @@ def _set(sysctls: dict[str, int]) -> None:
         path = Path("/proc/sys", name.replace(".", "/"))
         if path.exists():  # IPv6 may be missing from the kernel
             path.write_text(str(value))
-
-
-def forget_paths(made: Network) -> None:
-    """What router and director have learned of path MTUs; and the router's way to the clients is 1500 bytes wide."""
-    for namespace in (made.router, here()):
-        with inside(namespace):
-            subprocess.run(["ip", "route", "flush", "cache"], check=True, stderr=subprocess.DEVNULL)
-            subprocess.run(["ip", "-6", "route", "flush", "cache"], check=True, stderr=subprocess.DEVNULL)
-    with inside(made.router):
-        ip("link set ethc mtu 1500")

@@ -15,11 +15,10 @@ import pytest
 from pylvs.director.ebpf import abi
 from pylvs.errors import NotPermitted, NotSupportedHere
 from tests.golden.comparing import comparable, described
-from tests.golden.network import Arrival, Network, forget_paths, network
+from tests.golden.network import Arrival, Network, network
 from tests.golden.opening import End, opening
 from tests.golden.packets_excluded import EXCLUDED
 from tests.ipvsadm import ipvsadm
-from tests.packets.space import inside, ip
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
@@ -36,6 +35,7 @@ def _sections() -> dict[str, dict[str, Any]]:
 
 
 SECTIONS = _sections()
+NARROW_MTU = 1400
 NARROW = "a real router with MTU 1400 towards the client, NAT"
 WITHOUT_PMTU_DISCOVERY = "IPv4 TUN ipip, net.ipv4.vs.pmtu_disc=0"
 DELETED_MEANWHILE = {
@@ -69,17 +69,14 @@ class Stage:
 
     def _furnish(self, section: str) -> None:
         self.section, self.played, self.opened, self.services = section, 0, set(), {}
-        forget_paths(self.network)
-        self.network.table.settings.knob[abi.Knob.PMTU_DISC] = section != WITHOUT_PMTU_DISCOVERY
-        self._ipvsadm("-C")
+        self.network.reset()
+        self.network.settings.knob[abi.Knob.PMTU_DISC] = section != WITHOUT_PMTU_DISCOVERY
+        self.network.set_router_mtu(NARROW_MTU if section == NARROW else 1500)
         for command in SECTIONS[section]["setup"]:
             self._ipvsadm(command.removeprefix("ipvsadm "))
         if section in DELETED_MEANWHILE:
             self._open(SECTIONS[section]["cases"][0])
             self._ipvsadm(DELETED_MEANWHILE[section])
-        if section == NARROW:
-            with inside(self.network.router):
-                ip("link set ethc mtu 1400")
 
     def _ipvsadm(self, command: str) -> None:
         """A refusal shows in what comes out."""
@@ -97,6 +94,7 @@ class Stage:
 
     def _send(self, case: dict[str, Any]) -> list[str]:
         self._open(case)
+        self.network.advance(abi.TICKS_A_SECOND)
         packets = [bytes.fromhex(text) for text in case["in"]]
         for packet in packets:
             self.network.send(case["from"], packet)
