@@ -30,6 +30,12 @@ _CHUNKS = {
 }
 
 
+def _endpoint(text: str) -> tuple[str, int]:
+    """`10.0.0.1:80`, `[fd00::1]:80`, or without a port."""
+    found = re.fullmatch(r"\[?(?P<address>[\w.:]+?)\]?(:(?P<port>\d+))?", text)
+    return (found["address"], int(found["port"] or 0)) if found else ("", 0)
+
+
 class Acting:
     """Does what sentences say; `server` and `port` are those of the last service."""
 
@@ -42,9 +48,8 @@ class Acting:
     def ipvsadm(self, words: list[str]) -> Outcome:
         """On the director."""
         if words[0] in ("-a", "--add-server"):
-            self.port = int(words[2].rpartition(":")[2]) if ":" in words[2] else 0
-            address, _, port = words[words.index("-r") + 1].rpartition(":")
-            self.server, self.server_port = address.strip("[]"), int(port or 0)
+            self.port = _endpoint(words[2])[1]
+            self.server, self.server_port = _endpoint(words[words.index("-r") + 1])
         return ipvsadm(words, self.network.director)
 
     def do(self, sentence: str) -> None:
