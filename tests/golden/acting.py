@@ -36,6 +36,11 @@ def _endpoint(text: str) -> tuple[str, int]:
     return (found["address"], int(found["port"] or 0)) if found else ("", 0)
 
 
+def outer(source: str, destination: str) -> Any:
+    """The network's header."""
+    return IPv6(src=source, dst=destination) if ":" in source else IP(src=source, dst=destination, flags="DF")
+
+
 class Acting:
     """Does what sentences say; `server` and `port` are those of the last service."""
 
@@ -80,12 +85,12 @@ class Acting:
             self.ask(layer, CIP, self.client_port, self.port, payload=payload, **fields)
         else:
             transport = layer(sport=self.server_port, dport=self.client_port, **fields)
-            self._send(_NODES[self.server], IP(src=self.server, dst=CIP) / transport / payload)
+            self._send(_NODES[self.server], outer(self.server, CIP) / transport / payload)
 
     def ask(self, layer: Any, client: str, sport: int, port: int, payload: bytes = b"", **fields: object) -> None:
         """A packet of any client to the VIP."""
-        network = IPv6(src=client, dst=VIP6) if ":" in client else IP(src=client, dst=VIP)
-        self._send("c", network / layer(sport=sport, dport=port, **fields) / payload)
+        vip = VIP6 if ":" in client else VIP
+        self._send("c", outer(client, vip) / layer(sport=sport, dport=port, **fields) / payload)
 
     def _send(self, node: str, packet: Any) -> None:
         self.network.send(node, bytes(packet))
