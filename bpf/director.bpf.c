@@ -27,10 +27,11 @@ int director_xdp(struct xdp_md *ctx)
 {
 	struct packet packet;
 	struct decision decision = {};
-	if (!parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->data_end - ctx->data, &packet))
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS || !packet.ip)
 		return XDP_PASS;
 	struct interface *in = interface_at(ctx->ingress_ifindex);
-	if (packet.options || !for_this_host(in, packet.eth))
+	if (!for_this_host(in, packet.eth))
 		return XDP_PASS;
 	enum verdict verdict = decide(&packet, &decision);
 	switch (verdict) {
@@ -64,7 +65,8 @@ int director_tc(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	if (!parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet))
+	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	if (parse(data, data_end, skb->len, &packet, false) != PARSED_PORTS || !packet.ip)
 		return TC_ACT_OK;
 	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;

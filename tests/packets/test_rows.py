@@ -299,10 +299,10 @@ DROPS = {
         before=(from_client(request(ip=FROM_NOWHERE)),),
         up=True,
     ),
-    "a fragment of a new connection": Row(from_client(request(ip={"flags": "MF"})), FRAGMENT),
-    "the first fragment of a new datagram": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT),
-    "the first fragment of a known flow": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP),
-    "the first fragment of an answer": Row(from_server(answer(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP),
+    "a fragment of a new connection": Row(from_client(request(ip={"flags": "MF"})), FRAGMENT, up=True),
+    "the first fragment of a new datagram": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, up=True),
+    "the first fragment of a known flow": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True),
+    "the first fragment of an answer": Row(from_server(answer(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True),
     "larger than the way out": Row(
         from_client(request(87, "A", size=LARGE + 1)), TOO_BIG, before=(from_client(request(87)),), up=True
     ),
