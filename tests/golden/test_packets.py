@@ -91,7 +91,6 @@ class Stage:
 
     def _send(self, case: dict[str, Any]) -> list[str]:
         self._open(case)
-        self.network.advance(abi.TICKS_A_SECOND)
         packets = [bytes.fromhex(text) for text in case["in"]]
         for packet in packets:
             self.network.send(case["from"], packet)
