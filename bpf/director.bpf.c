@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
-#include "forward_tc.h"
+#include "icmp.h"
 #include "forward_xdp.h"
 #include "sweep.h"
 
@@ -17,6 +17,7 @@ const volatile struct {
 	enum tunnel_type tunnel_type;
 	enum tunnel_checksum tunnel_checksum;
 	enum knob knob;
+	enum defence defence;
 	enum address_role address_role;
 	enum event_kind event_kind;
 	enum drop_reason drop_reason;
@@ -28,32 +29,67 @@ int director_xdp(struct xdp_md *ctx)
 	struct packet packet;
 	struct decision decision = {};
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS || !packet.ip)
+	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS)
 		return XDP_PASS;
 	struct interface *in = interface_at(ctx->ingress_ifindex);
 	if (!for_this_host(in, packet.eth))
 		return XDP_PASS;
-	enum verdict verdict = decide(&packet, &decision);
+	enum verdict verdict = decide(&packet, 0, MET_EARLY, &decision);
 	switch (verdict) {
 	case VERDICT_PASS:
+	case VERDICT_UNREACHABLE:
 		return XDP_PASS;
 	case VERDICT_DROP:
-		count_drop(decision.reason);
+		count_drop(decision.reason, &packet, &decision);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return forward_xdp(ctx, in, &packet, &decision, verdict);
+		return !has_server(&decision) ? XDP_PASS : forward_xdp(ctx, in, &packet, &decision, verdict);
 	}
 	return XDP_ABORTED;
 }
 
-/* Headers that are not in the linear part of the buffer are pulled there: the largest are 14 + 60 + 60 bytes. */
-enum { HEADERS = 134 };
+/* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
+enum { HEADERS = 178 };
 
-static __always_inline int drop_tc(enum drop_reason reason)
+static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
+				   const struct decision *decision)
 {
-	count_drop(reason);
+	count_drop(reason, packet, decision);
 	return TC_ACT_SHOT;
+}
+
+/* The packet is as it came: its sender is told by the address that it knows, where there is something to tell. */
+static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				     const struct packet *packet, const struct decision *decision,
+				     const struct address *from)
+{
+	count_drop(reason, packet, decision);
+	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
+}
+
+/* Send a packet on as it was decided; to the director itself, where that is the real server. */
+static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
+				      enum verdict verdict, bool ttl_done)
+{
+	__u32 zero = 0;
+	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
+	if (!sending)
+		return TC_ACT_SHOT;
+	if (decision->server->local && verdict == VERDICT_REQUEST)
+		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
+	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
+	if (!ttl_done && ttl_of(packet) <= 1)
+		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
+	sending->ttl_done = ttl_done;
+	prepare(skb, packet, decision, verdict, sending);
+	enum drop_reason reason = find_exit(skb, decision->server, sending);
+	if (reason != DROP_REASONS)
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
+	if (!account(packet, decision, verdict))
+		return drop_tc(DROP_ENDED, packet, decision);
+	int action = transmit(skb, sending);
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
 }
 
 SEC("tc")
@@ -61,26 +97,29 @@ int director_tc(struct __sk_buff *skb)
 {
 	struct packet packet;
 	struct decision decision = {};
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
 		return TC_ACT_OK;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	if (parse(data, data_end, skb->len, &packet, false) != PARSED_PORTS || !packet.ip)
+	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
+	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
 		return TC_ACT_OK;
-	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
+	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
-	enum verdict verdict = decide(&packet, &decision);
+	if (parsed == PARSED_ICMP)
+		return relay_icmp(skb, packet.l4_offset);
+	enum verdict verdict = decide(&packet, 0, MET_LAST, &decision);
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
-		return drop_tc(decision.reason);
+		return drop_tc(decision.reason, &packet, &decision);
+	case VERDICT_UNREACHABLE:
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
-	case VERDICT_REPLY:;
-		int action = TC_ACT_SHOT;
-		enum drop_reason reason = send_tc(skb, &packet, &decision, verdict, &action);
-		return reason == DROP_REASONS ? action : drop_tc(reason);
+	case VERDICT_REPLY:
+		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);
 	}
 	return TC_ACT_SHOT;
 }

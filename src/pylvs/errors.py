@@ -33,6 +33,10 @@ class DataPlaneError(PylvsError):
     """The data plane could not be loaded, attached or read."""
 
 
+class InvalidKnob(UsageError):
+    """There is no knob of this name, or it may not have this value."""
+
+
 class Refused(PylvsError):
     """A director refused a change to its table, as the kernel's IPVS would. The message is ipvsadm's own."""
 
@@ -75,6 +79,10 @@ class InvalidOperation(Refused):
 
 class OutOfRange(Refused):
     message = "Numerical result out of range"
+
+
+class FullnatRefused(Refused):
+    """Local addresses that can't be, or FULLNAT where it can't be; the message says what, and how to mend it."""
 
 
 class TableFull(Refused):

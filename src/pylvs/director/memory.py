@@ -8,9 +8,10 @@ from pylvs.model import ServerSnapshot, ServiceSnapshot, Timeouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
+    from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, RealServer, ServiceId, VirtualService
 
 
@@ -35,6 +36,7 @@ class MemoryDirector:
         self._interfaces = tuple(interfaces)
         self._entries: dict[ServiceId, _Entry] = {}
         self._timeouts = Timeouts()
+        self._knobs: dict[str, KnobValue] = {}  # those that are not at their default
 
     def begin(self) -> None:
         """Nothing is costly here."""
@@ -51,17 +53,25 @@ class MemoryDirector:
         return self._entry(id).snapshot()
 
     def add_service(self, service: VirtualService) -> None:
-        """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`."""
+        """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
         if service.id in self._entries:
             raise ServiceExists
         rules.check_service(service)
+        self._check_local_addresses(service)
         self._entries[service.id] = _Entry(service)
 
     def edit_service(self, service: VirtualService) -> None:
-        """Raises `NoSuchService`, `SchedulerNotFound`, `InvalidOperation`."""
+        """Raises `NoSuchService`, `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
         entry = self._entry(service.id)
         rules.check_service(service)
+        self._check_local_addresses(service)
+        rules.check_fullnat(service, entry.servers.values())
         entry.service = service
+
+    def _check_local_addresses(self, service: VirtualService) -> None:
+        rules.check_owned(service, {interface.ip for interface in self._interfaces})
+        others = (entry.service for entry in self._entries.values() if entry.service.id != service.id)
+        rules.check_overlap(service, others)
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
@@ -69,20 +79,22 @@ class MemoryDirector:
         del self._entries[id]
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
-        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`."""
+        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
         servers = self._servers(id)
         rules.check_server(id, server)
         if server.endpoint in servers:
             raise DestinationExists
         rules.check_unicast(server.endpoint.address, self._interfaces)
+        rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 
     def edit_server(self, id: ServiceId, server: RealServer) -> None:
-        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`."""
+        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
         servers = self._servers(id)
         rules.check_server(id, server)
         if server.endpoint not in servers:
             raise NoSuchDestination
+        rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 
     def delete_server(self, id: ServiceId, endpoint: Endpoint) -> None:
@@ -114,6 +126,19 @@ class MemoryDirector:
         self._timeouts = Timeouts(
             tcp=timeouts.tcp or now.tcp, tcp_fin=timeouts.tcp_fin or now.tcp_fin, udp=timeouts.udp or now.udp
         )
+
+    def knobs(self) -> Mapping[str, KnobValue]:
+        """What every knob is set to."""
+        from pylvs.director import knob
+
+        return {**knob.defaults(), **self._knobs}
+
+    def set_knobs(self, changes: Mapping[str, KnobValue]) -> None:
+        """All of them or none; raises `InvalidKnob`."""
+        from pylvs.director import knob
+
+        knob.check(changes, self.knobs())
+        self._knobs.update(changes)
 
     def connections(self) -> Iterator[Connection]:
         """None."""

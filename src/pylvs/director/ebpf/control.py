@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from pylvs.director.ebpf import attach as attaching
 from pylvs.director.ebpf import bpffs, load
 from pylvs.director.ebpf.director import EbpfDirector
@@ -10,10 +12,11 @@ from pylvs.errors import DataPlaneError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pylvs.director.ebpf.capacity import Capacity
     from pylvs.director.ebpf.table import Table
+    from pylvs.director.ebpf.watch import Watch
 
 
 def attach(names: Sequence[str], hook: str, capacity: Capacity | None) -> None:
@@ -29,7 +32,7 @@ def attach(names: Sequence[str], hook: str, capacity: Capacity | None) -> None:
         interfaces = interfaces or attaching.candidates()
         if not interfaces:
             raise DataPlaneError(
-                "there is no interface to attach to: none is Ethernet, up, and has an IPv4 address",
+                "there is no interface to attach to: none is Ethernet, up, and has an IP address",
                 hint="bring one up, or name one: pylvs attach INTERFACE",
             )
         attaching.attach(director.loaded(), interfaces, hook)
@@ -80,6 +83,22 @@ def upgrade() -> None:
         attaching.replace(fresh, attached)
         load.start_sweep(fresh)
         fresh.close()
+    finally:
+        director.close()
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Events are made, and can be read, from here to the end of the block; raises `DataPlaneError`."""
+    from pylvs.director.ebpf.watch import Watch
+
+    director = EbpfDirector()
+    try:
+        watch = Watch(_found(director))
+        try:
+            yield watch
+        finally:
+            watch.close()
     finally:
         director.close()
 
