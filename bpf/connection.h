@@ -15,6 +15,7 @@
 #include "maps.h"
 #include "parse.h"
 #include "state.h"
+#include "verdict.h"
 
 /* Set before loading, from the table's settings. Python knows this layout: six words of 64 bits, one of 32. */
 const volatile struct {
@@ -211,8 +212,12 @@ static __always_inline struct connection *find(const struct tuple *tuple, const 
 	struct connection *connection = find_likely(home, tuple, place);
 	if (likely(connection || !READ_ONCE(home->slot[0].overflow)))
 		return connection;
-	struct tuple copy = *tuple;
-	return find_again(&copy);
+	__u32 zero = 0;
+	struct opening *opening = bpf_map_lookup_elem(&openings, &zero);
+	if (!opening)
+		return NULL;
+	opening->tuple = *tuple;
+	return find_again(&opening->tuple);
 }
 
 static __always_inline struct connection *peer_of(const struct connection *connection)

@@ -34,7 +34,7 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 	if (verdict == VERDICT_REQUEST)
 		verdict = choose(opening, packet->tcp_flags);
 	if (verdict == VERDICT_REQUEST && !opening->created.one_packet)
-		verdict = connect(&opening->tuple, &opening->created);
+		verdict = connect(opening);
 	decision->reason = opening->created.reason;
 	if (verdict != VERDICT_REQUEST)
 		return verdict;
@@ -44,12 +44,15 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 		return drop(decision, DROP_SERVER_DELETED);
 	if (opening->created.made || opening->created.one_packet)
 		count_connection(decision->server, decision->server_index);
+	bool made = opening->created.made;
 	if (!opening->created.connection)
 		return VERDICT_REQUEST;
 	decision->connection = slot_at(opening->created.connection - 1);
 	if (!decision->connection)
 		return drop(decision, DROP_ENDED);
 	decision->control = READ_ONCE(decision->connection->control);
+	if (made)
+		tell(EVENT_SCHEDULED, decision->connection);
 	return VERDICT_REQUEST;
 }
 
@@ -69,8 +72,8 @@ static __always_inline bool reuses_port(__u64 control)
 static __always_inline void end_former(struct connection *former, __u64 control)
 {
 	struct connection *peer = peer_of(former);
-	if (peer || !rewrites(method_of(control)))
-		end_connection(former, peer ? peer->peer - 1 : 0, control);
+	if ((peer || !rewrites(method_of(control))) && end_connection(former, peer ? peer->peer - 1 : 0, control))
+		tell(EVENT_EXPIRED, former);
 }
 
 /* Does a client's packet end its former connection, and may it so open another? */
@@ -165,10 +168,17 @@ static __always_inline bool account(const struct packet *packet, const struct de
 	return true;
 }
 
-static __always_inline void count_drop(enum drop_reason reason)
+static __always_inline void count(enum drop_reason reason)
 {
 	__u32 index = reason;
-	__u64 *count = bpf_map_lookup_elem(&drops, &index);
-	if (count)
-		++*count;
+	__u64 *dropped = bpf_map_lookup_elem(&drops, &index);
+	if (dropped)
+		++*dropped;
+}
+
+static __always_inline void count_drop(enum drop_reason reason, const struct packet *packet,
+				       const struct decision *decision)
+{
+	count(reason);
+	tell_drop(&packet->tuple, decision->connection, decision->server, reason);
 }

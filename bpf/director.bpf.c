@@ -41,7 +41,7 @@ int director_xdp(struct xdp_md *ctx)
 	case VERDICT_UNREACHABLE:
 		return XDP_PASS;
 	case VERDICT_DROP:
-		count_drop(decision.reason);
+		count_drop(decision.reason, &packet, &decision);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
@@ -53,9 +53,10 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
 enum { HEADERS = 178 };
 
-static __always_inline int drop_tc(enum drop_reason reason)
+static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
+				   const struct decision *decision)
 {
-	count_drop(reason);
+	count_drop(reason, packet, decision);
 	return TC_ACT_SHOT;
 }
 
@@ -68,27 +69,28 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	if (!sending)
 		return TC_ACT_SHOT;
 	if (decision->server->local && verdict == VERDICT_REQUEST)
-		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED);
+		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
 	if (!ttl_done && ttl_of(packet) <= 1)
-		return drop_tc(DROP_TTL_EXCEEDED);
+		return drop_tc(DROP_TTL_EXCEEDED, packet, decision);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
 	if (unlikely(packet->fragment && changes_family(sending)))
-		return drop_tc(DROP_FRAGMENT);
+		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
-		return drop_tc(reason);
+		return drop_tc(reason, packet, decision);
 	if (!account(packet, decision, verdict))
-		return drop_tc(DROP_ENDED);
+		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
-	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE) : action;
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
 }
 
-static __always_inline int act_on_fragment(enum fragment_fate fate)
+static __always_inline int act_on_fragment(enum fragment_fate fate, const struct packet *packet,
+					   const struct decision *decision)
 {
 	if (fate == FRAGMENT_PASSES)
 		return TC_ACT_OK;
-	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT);
+	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT, packet, decision);
 }
 
 SEC("tc")
@@ -109,7 +111,7 @@ int director_tc(struct __sk_buff *skb)
 	if (unlikely(packet.fragment)) {
 		enum fragment_fate fate = meet_fragment(skb, &packet);
 		if (fate != FRAGMENT_GOES_ON)
-			return act_on_fragment(fate);
+			return act_on_fragment(fate, &packet, &decision);
 	}
 	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
 				       ? VERDICT_REQUEST
@@ -121,7 +123,7 @@ int director_tc(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	case VERDICT_DROP:
 	case VERDICT_UNREACHABLE:
-		return drop_tc(decision.reason);
+		return drop_tc(decision.reason, &packet, &decision);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
 		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);

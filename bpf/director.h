@@ -331,6 +331,7 @@ struct settings {
 	__u32 counting; /* those that this round has counted so far */
 	__u32 pad;
 	__u32 knob[KNOB_SLOTS];
+	__u64 events_lost; /* for which the ring of events had no room */
 };
 
 /* Whose an address is, as far as a fragment without ports can tell. */

@@ -118,7 +118,7 @@ static long release_one(__u32 number, struct release *release)
 	if (!early)
 		return !work->all;
 	if (!send_in_again(release->skb, &work->datagram, early))
-		count_drop(DROP_FRAGMENT);
+		count(DROP_FRAGMENT);
 	return 0;
 }
 
@@ -168,7 +168,7 @@ __noinline int release_held(struct __sk_buff *skb)
 {
 	struct release release = {.skb = skb};
 	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
-		count_drop(DROP_FRAGMENT);
+		count(DROP_FRAGMENT);
 	return bpf_loop(EARLY_OF_DATAGRAM, release_one, &release, 0);
 }
 

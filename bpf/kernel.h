@@ -273,6 +273,8 @@ static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int size
 static long (*bpf_spin_lock)(struct bpf_spin_lock *lock) __unused = (void *)93;
 static long (*bpf_spin_unlock)(struct bpf_spin_lock *lock) __unused = (void *)94;
 static long (*bpf_csum_level)(struct __sk_buff *skb, __u64 change) __unused = (void *)135;
+static void *(*bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags)__unused = (void *)131;
+static void (*bpf_ringbuf_submit)(void *record, __u64 flags) __unused = (void *)132;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int size,
 				  __u64 flags) __unused = (void *)152;
 static long (*bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 clock) __unused = (void *)169;

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools import abi, drops, header
+from tools import abi, drops, header, knobs
 from tools.bpf import ROOT, CompileError
 from tools.btf import BtfError
 
@@ -19,10 +19,13 @@ from tools.btf import BtfError
 def files() -> dict[str, str]:
     """Path below the project's root, and content."""
     director, realserver = header.HEADER.read_text(), header.REALSERVER.read_text()
+    reasons = header.comments("drop_reason", director)
     return {
         "src/pylvs/director/ebpf/abi.py": _module(header.HEADER),
         "src/pylvs/role/abi.py": _module(header.REALSERVER),
-        "docs/drops.md": drops.page(drops.HEAD, header.comments("drop_reason", director)),
+        "src/pylvs/director/ebpf/reason.py": drops.module(reasons),
+        "docs/drops.md": drops.page(drops.HEAD, reasons),
+        "docs/sysctl.md": knobs.page(),
         "docs/realserver-counters.md": drops.page(
             drops.REALSERVER_HEAD, header.comments("realserver_counter", realserver)
         ),

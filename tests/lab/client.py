@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 from collections.abc import Iterable
@@ -132,8 +133,7 @@ def states(lab: LabUnderTest, source_port: int) -> list[str]:
 
 def drops(lab: LabUnderTest, reason: str) -> int:
     """How many packets the director has dropped for a reason."""
-    counts = dict(line.split() for line in lab.pylvs("drops").stdout.splitlines())
-    return int(counts[reason])
+    return int(json.loads(lab.pylvs("drops", "--json").stdout)[reason]["count"])
 
 
 def processes(lab: LabUnderTest) -> list[str]:

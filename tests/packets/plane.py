@@ -7,7 +7,8 @@ import socket
 import struct
 from typing import NamedTuple
 
-from pylvs.director.ebpf import abi, attach, bpffs, libbpf
+from pylvs.director import knob
+from pylvs.director.ebpf import abi, attach, bpffs, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table
@@ -54,7 +55,7 @@ def service(text: str) -> VirtualAddress:
 
 
 def endpoint(text: str) -> Endpoint:
-    address, _, port = text.partition(":")
+    address, _, port = text.rpartition(":")
     return Endpoint(parse_address(address), int(port))
 
 
@@ -90,8 +91,10 @@ class Plane:
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
-        settings.services_used = settings.servers_used = settings.next_serial = 0
+        settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
+        settings.watched_until = 0
+        knobs.write(settings, knob.defaults())
         settings.now = self._later()
         self.director._slots = None
         self._drops = self.table.drops()

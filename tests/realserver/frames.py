@@ -121,7 +121,7 @@ def undone(inner: bytes) -> bytes:
 def ones_complement_sum(data: bytes) -> int:
     """Folded, not complemented."""
     padded = data + bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -25,7 +25,7 @@ HIGHEST = 2**31 - 1
 MOST_LOCAL_ADDRESSES = 31
 """Of one service."""
 
-LOCAL_PORTS = range(1024, 65536)
+LOCAL_PORTS = range(1024, 32768)
 """The ports that FULLNAT may use of a local address."""
 
 _TICKS_PER_SECOND = 250

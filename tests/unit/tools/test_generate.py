@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tools import abi, bpf, drops, generate, header
+from pylvs.director import knob
+from tools import abi, bpf, drops, generate, header, knobs
 from tools.btf import Btf, BtfError, section
 
 TYPES = """
@@ -128,6 +129,24 @@ enum drop_reason {
         r"| `no_route` | no route \| no way | see `ip route get` |",
         "| `full` | the table, all of it, is full | enlarge it |",
     ]
+
+
+def test_drops_become_a_module() -> None:
+    text = """
+enum drop_reason {
+    DROP_NO_ROUTE,  /* no \"route\"; see it */
+    DROP_REASONS,
+};
+"""
+    names: dict[str, object] = {}
+    exec(drops.module(header.comments("drop_reason", text)), names)  # noqa: S102  # it was made a line ago
+    assert names["MANUAL"] == {"no_route": ('no "route"', "see it")}
+
+
+def test_every_knob_has_a_row() -> None:
+    rows = [line for line in knobs.page().splitlines() if line.startswith("| `")]
+    assert {row.split("`")[1] for row in rows} == knob.KNOBS.keys()
+    assert "| `sync_threshold` | 3 50 |" in knobs.page()
 
 
 @pytest.mark.parametrize("comment", ["", "/* a cause without a remedy */"])

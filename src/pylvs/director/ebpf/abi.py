@@ -498,7 +498,7 @@ class Server(Structure):
 
 
 class Settings(Structure):
-    """struct settings: 496 bytes"""
+    """struct settings: 504 bytes"""
 
     now: int
     abi_version: int
@@ -518,6 +518,7 @@ class Settings(Structure):
     counting: int
     pad: int
     knob: Array[c_uint32]
+    events_lost: int
 
     _fields_ = (
         ("now", c_uint32),
@@ -538,6 +539,7 @@ class Settings(Structure):
         ("counting", c_uint32),
         ("pad", c_uint32),
         ("knob", c_uint32 * 64),
+        ("events_lost", c_uint64),
     )
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.attach import Interface
     from pylvs.director.ebpf.capacity import Capacity
     from pylvs.director.ebpf.route import Way
+    from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId, VirtualService
 
 _SETTABLE = {
@@ -440,6 +441,23 @@ class EbpfDirector:
         for name, state in _SETTABLE.items():
             if seconds := getattr(timeouts, name):
                 timeout[state] = seconds * abi.TICKS_A_SECOND
+
+    def knobs(self) -> Mapping[str, KnobValue]:
+        """What every knob is set to; the defaults while nothing is loaded."""
+        from pylvs.director import knob
+        from pylvs.director.ebpf import knobs
+
+        return knobs.read(self._live.settings) if self._live else knob.defaults()
+
+    def set_knobs(self, changes: Mapping[str, KnobValue]) -> None:
+        """All of them or none; raises `InvalidKnob`."""
+        from pylvs.director import knob
+        from pylvs.director.ebpf import knobs
+
+        knob.check(changes, self.knobs())
+        settings = self.loaded().settings
+        knob.check(changes, self.knobs())  # under the lock, which another may have held until now
+        knobs.write(settings, changes)
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in table order."""

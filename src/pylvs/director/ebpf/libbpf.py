@@ -292,6 +292,43 @@ def map_info(fd: int) -> _MapInfo:
     return info
 
 
+_SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+
+
+class RingBuffer:
+    """The reader of a ring of records. A ring knows one reader only: two would take each other's records."""
+
+    MOST = 4096
+    """Records of one `read`."""
+
+    def __init__(self, fd: int) -> None:
+        lib = _lib()
+        lib.ring_buffer__new.restype = c_void_p
+        self._records: list[bytes] = []
+        self._sample = _SAMPLE(self._take)
+        self._ring = lib.ring_buffer__new(fd, self._sample, None, None)
+        if not self._ring:
+            raise OSError(ctypes.get_errno(), f"read a ring: {os.strerror(ctypes.get_errno())}")
+
+    def _take(self, _context: int | None, record: int, size: int) -> int:
+        """Called by libbpf: a negative result ends its round."""
+        self._records.append(ctypes.string_at(record, size))
+        return -errno.ENOBUFS if len(self._records) >= self.MOST else 0
+
+    def read(self, milliseconds: int) -> list[bytes]:
+        """What is there, at most MOST; waits for the first one so long. A signal ends the waiting."""
+        result = _lib().ring_buffer__poll(c_void_p(self._ring), c_int(milliseconds))
+        if result not in (-errno.EINTR, -errno.ENOBUFS):
+            _check(result, "read a ring")
+        records, self._records = self._records, []
+        return records
+
+    def close(self) -> None:
+        """Whoever comes next reads on from here."""
+        _lib().ring_buffer__free(c_void_p(self._ring))
+        self._ring = None
+
+
 class TestRun:
     """What a program did with one packet: its return value, the frame afterwards, and nanoseconds a run."""
 

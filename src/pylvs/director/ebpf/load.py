@@ -12,7 +12,8 @@ import struct
 import time
 
 import pylvs
-from pylvs.director.ebpf import abi, bpffs, libbpf
+from pylvs.director import knob
+from pylvs.director.ebpf import abi, bpffs, knobs, libbpf
 from pylvs.director.ebpf.table import PINNED_MAPS, PINNED_PROGRAMS, Array, Table
 from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere
 
@@ -51,14 +52,6 @@ _TIMEOUTS = {
     "SCTP_CLOSED": 61,
 }
 """Seconds in each state, as in the kernel's net/netfilter/ipvs."""
-
-_KNOBS = {
-    abi.Knob.AM_DROPRATE: 10,
-    abi.Knob.CONN_REUSE_MODE: 1,
-    abi.Knob.PMTU_DISC: 1,
-    abi.Knob.LOCAL_PORT_FIRST: 1024,
-    abi.Knob.LOCAL_PORT_LAST: 32767,
-}
 
 
 def object_path(name: str = "director") -> str:
@@ -132,8 +125,7 @@ def _settle(settings: abi.Settings, seeds: tuple[int, ...], capacity: Capacity) 
     for state in abi.ConnectionState:
         if state.name in _TIMEOUTS:
             settings.timeout[state] = _TIMEOUTS[state.name] * abi.TICKS_A_SECOND
-    for knob, value in _KNOBS.items():
-        settings.knob[knob] = value
+    knobs.write(settings, knob.defaults())
 
 
 def _publish(opened: libbpf.Object, directory: str) -> None:
