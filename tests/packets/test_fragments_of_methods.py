@@ -112,7 +112,7 @@ def test_an_early_answer_to_a_local_address_is_held(director: Plane, hook: str) 
 
 def test_one_packet_scheduling_schedules_datagrams(director: Plane, hook: str) -> None:
     """Each is scheduled once, as its first fragment comes; no connection is kept."""
-    chosen = []
+    chosen: list[str] = []
     for _ in range(4):
         servers = {IP(sent(director, hook, from_client(one))).dst for one in pieces(big(3000, 62))}
         assert len(servers) == 1
