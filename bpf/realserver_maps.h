@@ -28,7 +28,7 @@ struct {
 enum { CHUNK = 512 }; /* the most that bpf_csum_diff takes at once */
 
 struct chunk {
-	__u8 byte[CHUNK + sizeof(__u32)]; /* the verifier does not see that rounding up stays within */
+	__u64 word[CHUNK / sizeof(__u64) + 1]; /* the verifier does not see that rounding up stays within CHUNK */
 };
 
 struct {

@@ -29,17 +29,18 @@ static long add_chunk(__u32 number __unused, struct summing *summing)
 		summing->failed = true;
 		return 1;
 	}
-	if (left >= CHUNK) {
+	if (left > CHUNK)
 		left = CHUNK;
-	} else { /* what is summed is a multiple of four bytes, of which the last are nought */
+	if (left < CHUNK) /* what is summed is a multiple of four bytes, of which the last are nought */
 		__builtin_memset(chunk, 0, sizeof(*chunk));
-		only_from_here_on(left);
-	}
-	if (left < 1 || left > CHUNK || bpf_skb_load_bytes(summing->skb, summing->from, chunk, left)) {
+	__u32 last =
+		left - 1; /* the verifier of Linux 6.1 does not learn from a comparison that `left` is not nought */
+	only_from_here_on(last);
+	if (last >= CHUNK || bpf_skb_load_bytes(summing->skb, summing->from, chunk, last + 1)) {
 		summing->failed = true;
 		return 1;
 	}
-	summing->sum = bpf_csum_diff(NULL, 0, chunk, (left + 3) & ~3U, summing->sum);
+	summing->sum = bpf_csum_diff(NULL, 0, chunk, (last + 4) & ~3U, summing->sum);
 	summing->from += left;
 	return 0;
 }
