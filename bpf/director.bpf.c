@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
-#include "forward_tc.h"
 #include "fragment.h"
+#include "icmp.h"
 #include "forward_xdp.h"
 #include "sweep.h"
 
@@ -60,6 +60,15 @@ static __always_inline int drop_tc(enum drop_reason reason, const struct packet 
 	return TC_ACT_SHOT;
 }
 
+/* The packet is as it came: its sender is told by the address that it knows, where there is something to tell. */
+static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				     const struct packet *packet, const struct decision *decision,
+				     const struct address *from)
+{
+	count_drop(reason, packet, decision);
+	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
+}
+
 /* Send a packet on as it was decided; to the director itself, where that is the real server. */
 static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
 				      enum verdict verdict, bool ttl_done)
@@ -70,15 +79,16 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return TC_ACT_SHOT;
 	if (decision->server->local && verdict == VERDICT_REQUEST)
 		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
+	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
 	if (!ttl_done && ttl_of(packet) <= 1)
-		return drop_tc(DROP_TTL_EXCEEDED, packet, decision);
+		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
 	if (unlikely(packet->fragment && changes_family(sending)))
 		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
-		return drop_tc(reason, packet, decision);
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
@@ -104,10 +114,12 @@ int director_tc(struct __sk_buff *skb)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
 	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
-	if (parsed != PARSED_PORTS && parsed != PARSED_LATER_FRAGMENT)
+	if (parsed == PARSED_NOT_OURS)
 		return TC_ACT_OK;
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
+	if (parsed == PARSED_ICMP)
+		return relay_icmp(skb, packet.l4_offset);
 	if (unlikely(packet.fragment)) {
 		enum fragment_fate fate = meet_fragment(skb, &packet);
 		if (fate != FRAGMENT_GOES_ON)
@@ -122,8 +134,9 @@ int director_tc(struct __sk_buff *skb)
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
-	case VERDICT_UNREACHABLE:
 		return drop_tc(decision.reason, &packet, &decision);
+	case VERDICT_UNREACHABLE:
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
 		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);

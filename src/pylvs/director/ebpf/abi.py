@@ -231,8 +231,9 @@ class DropReason(IntEnum):
     ENDED = 10
     DEFENCE = 11
     ICMP_LIMIT = 12
-    REWRITE = 13
-    REASONS = 14
+    CHECKSUM = 13
+    REWRITE = 14
+    REASONS = 15
 
 
 class AddressUnion(Union):

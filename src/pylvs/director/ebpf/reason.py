@@ -55,6 +55,10 @@ MANUAL = {
         "an ICMP error was due and too many had been sent this second",
         "look for what causes them",
     ),
+    "checksum": (
+        "an ICMP error about a connection has a wrong checksum",
+        "look for what damages it",
+    ),
     "rewrite": (
         "the kernel refused to change the packet",
         "please report it",
