@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from scapy.layers.inet import UDP
+from scapy.layers.l2 import GRE as GREHeader
+from scapy.layers.l2 import Ether
+
 from pylvs.lab.capture import capture
 from pylvs.lab.demo import demonstrate
-from pylvs.lab.topology import Hook, Lab
+from pylvs.lab.topology import Hook, Lab, Port
 from pylvs.model import ForwardingMethod, Tunnel, TunnelChecksum, TunnelType, parse_address
 from tests.lab.client import ask, ask_udp, connect, digest, download, fetch, taken_for, udp, upload
 from tests.lab.conftest import LabUnderTest
@@ -137,6 +141,21 @@ def test_tshark_finds_nothing_wrong_with_the_headers(up: LabUnderTest, vip: str,
     assert (done.returncode, done.stdout) == (0, "")
     seen = up.exec("client", "tshark", "-n", "-r", str(recorded), "-T", "fields", "-e", "frame.protocols").stdout
     assert layers(up.topology.lab, parse_address(vip).version) in seen
+
+
+def test_the_tunnel_has_the_checksum_that_was_asked_for(up: LabUnderTest, vip: str) -> None:
+    """tshark would not miss one."""
+    if up.topology.lab.method is not ForwardingMethod.TUN or up.topology.lab.tunnel.type is TunnelType.IPIP:
+        return
+    frames = capture(up.topology, lambda: fetch(up, vip=vip))
+    arrived = [Ether(frame.content) for frame in frames if frame.port == Port("router2", "eth0") and not frame.outgoing]
+    checksums = [
+        frame[UDP].chksum if frame.haslayer(UDP) else frame[GREHeader].chksum_present
+        for frame in arrived
+        if frame.haslayer(UDP) or frame.haslayer(GREHeader)
+    ]
+    assert checksums
+    assert {checksum != 0 for checksum in checksums} == {up.topology.lab.tunnel.checksum is not TunnelChecksum.NONE}
 
 
 def pcap(contents: Iterable[bytes]) -> bytes:
