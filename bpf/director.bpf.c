@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
-#include "forward_tc.h"
+#include "fragment.h"
+#include "icmp.h"
 #include "forward_xdp.h"
 #include "sweep.h"
 
@@ -59,6 +60,15 @@ static __always_inline int drop_tc(enum drop_reason reason, const struct packet 
 	return TC_ACT_SHOT;
 }
 
+/* The packet is as it came: its sender is told by the address that it knows, where there is something to tell. */
+static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				     const struct packet *packet, const struct decision *decision,
+				     const struct address *from)
+{
+	count_drop(reason, packet, decision);
+	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
+}
+
 /* Send a packet on as it was decided; to the director itself, where that is the real server. */
 static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
 				      enum verdict verdict, bool ttl_done)
@@ -69,17 +79,28 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return TC_ACT_SHOT;
 	if (decision->server->local && verdict == VERDICT_REQUEST)
 		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
+	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
 	if (!ttl_done && ttl_of(packet) <= 1)
-		return drop_tc(DROP_TTL_EXCEEDED, packet, decision);
+		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
+	if (unlikely(packet->fragment && changes_family(sending)))
+		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
-		return drop_tc(reason, packet, decision);
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
 	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
+}
+
+static __always_inline int act_on_fragment(enum fragment_fate fate, const struct packet *packet,
+					   const struct decision *decision)
+{
+	if (fate == FRAGMENT_PASSES)
+		return TC_ACT_OK;
+	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT, packet, decision);
 }
 
 SEC("tc")
@@ -92,17 +113,30 @@ int director_tc(struct __sk_buff *skb)
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	if (parse(data, data_end, skb->len, &packet, false) != PARSED_PORTS)
+	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
+	if (parsed == PARSED_NOT_OURS)
 		return TC_ACT_OK;
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
-	enum verdict verdict = decide(&packet, 0, MET_LAST, &decision);
+	if (parsed == PARSED_ICMP)
+		return relay_icmp(skb, packet.l4_offset);
+	if (unlikely(packet.fragment)) {
+		enum fragment_fate fate = meet_fragment(skb, &packet);
+		if (fate != FRAGMENT_GOES_ON)
+			return act_on_fragment(fate, &packet, &decision);
+	}
+	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
+				       ? VERDICT_REQUEST
+				       : decide(&packet, 0, MET_LAST, &decision);
+	if (unlikely(is_first_fragment(&packet)) && comes_again(skb, &packet, &decision, verdict))
+		return TC_ACT_STOLEN;
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
-	case VERDICT_UNREACHABLE:
 		return drop_tc(decision.reason, &packet, &decision);
+	case VERDICT_UNREACHABLE:
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
 		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);

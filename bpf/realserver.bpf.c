@@ -25,7 +25,7 @@ static __always_inline bool is_tunnel_protocol(__u8 protocol)
 }
 
 /* From here on the packet is for a VIP of ours, in a tunnel to us: it is taken or dropped. */
-static __always_inline enum verdict decide_inner(const struct tunnelled *tunnelled, __u32 *counter)
+static __always_inline enum verdict decide_inner(const struct tunnelled *tunnelled, bool segments, __u32 *counter)
 {
 	*counter = COUNT_DROP_LENGTH;
 	if (tunnelled->length < tunnelled->header || tunnelled->offset + tunnelled->length > tunnelled->end)
@@ -35,6 +35,9 @@ static __always_inline enum verdict decide_inner(const struct tunnelled *tunnell
 		return VERDICT_DROP;
 	*counter = COUNT_DROP_ECN;
 	if (tunnelled->ecn == ECN_CE && !tunnelled->inner_ecn)
+		return VERDICT_DROP;
+	*counter = COUNT_DROP_DATAGRAMS; /* it would still be marked as a tunnel's, and segmented as one */
+	if (segments && tunnelled->type == TUNNEL_GUE && tunnelled->protocol == IPPROTO_UDP)
 		return VERDICT_DROP;
 	*counter = tunnelled->type == TUNNEL_IPIP ? COUNT_IPIP : tunnelled->type == TUNNEL_GUE ? COUNT_GUE : COUNT_GRE;
 	return VERDICT_TAKE;
@@ -64,7 +67,7 @@ static __always_inline enum verdict decide(struct __sk_buff *skb, const struct r
 	*counter = COUNT_LEFT_NOT_VIP;
 	if (!is_a(&tunnelled->target, ADDRESS_VIP))
 		return VERDICT_COUNT;
-	return decide_inner(tunnelled, counter);
+	return decide_inner(tunnelled, skb->gso_size, counter);
 }
 
 static __always_inline int drop(__u32 why)

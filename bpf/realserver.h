@@ -37,6 +37,7 @@ enum realserver_counter {
 	COUNT_DROP_NESTED, /* a tunnel within the tunnel; look at its sender */
 	COUNT_DROP_ECN, /* a router marked congestion on a packet whose sender does not know ECN; look at the routers */
 	COUNT_DROP_CHECKSUM, /* remote checksum offload with a wrong checksum or wrong places; look at the links and its sender */
-	COUNT_DROP_REWRITE, /* the kernel refused to change the packet; please report it */
+	COUNT_DROP_DATAGRAMS, /* several datagrams in one within GUE, which the kernel can't part without it; ethtool -K IF tx-udp-segmentation off at the sender */
+	COUNT_DROP_REWRITE,   /* the kernel refused to change the packet; please report it */
 	REALSERVER_COUNTERS,
 };

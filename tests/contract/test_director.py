@@ -464,7 +464,7 @@ OVERLAPPING = [
     pytest.param(tcp("192.0.2.1", 8080), VIP, id="one of its ports"),
     pytest.param(tcp("192.0.2.1", 0), VIP, id="every port"),
     pytest.param(tcp("192.0.2.1", 8080), MARK, id="a mark's"),
-    pytest.param(tcp("fd00::1", 65535), VIP6, id="IPv6"),
+    pytest.param(tcp("fd00::1", 32767), VIP6, id="IPv6"),
 ]
 
 
@@ -486,7 +486,11 @@ def test_refuses_a_pool_that_overlaps_its_own_service(director: Director) -> Non
     refuses(FullnatRefused, lambda: director.add_service(service), director)
 
 
-@pytest.mark.parametrize("vip", [tcp("192.0.2.1"), VirtualAddress(Protocol.UDP, endpoint("192.0.2.1", 8080))], ids=str)
+@pytest.mark.parametrize(
+    "vip",
+    [tcp("192.0.2.1", 1023), tcp("192.0.2.1", 32768), VirtualAddress(Protocol.UDP, endpoint("192.0.2.1", 8080))],
+    ids=str,
+)
 def test_takes_a_local_address_whose_ports_are_free(director: Director, vip: VirtualAddress) -> None:
     director.add_service(VirtualService(vip))
     director.add_service(POOLED)

@@ -308,6 +308,9 @@ def test_a_mark_is_no_address(plane: Plane) -> None:
     plane.director.add_service(VirtualService(MARK))
     plane.director.add_server(MARK, RealServer(endpoint(f"{RIP1}:0"), NAT))
     assert [roles(plane, one) for one in ("0.0.0.7", RIP1)] == [0, RIP_ROLE]
+    plane.serve("tcp 0.0.0.7:80")
+    plane.director.delete_service(service("tcp 0.0.0.7:80"))
+    assert roles(plane, "0.0.0.7") == 0
 
 
 def test_a_deleted_server_with_connections_keeps_its_role(plane: Plane) -> None:

@@ -34,7 +34,7 @@ def mutants(draw: st.DrawFn) -> bytes:
 
 
 @given(mutants())
-@settings(max_examples=4000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_frame(plane: Plane, came: bytes) -> None:
     got = plane.receive(came)
     if got.action == LEFT:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
+from pylvs.errors import NotSupportedHere
 from pylvs.model import IPAddress
 from pylvs.model.address import parse_address
 from pylvs.model.value import Value
@@ -75,8 +78,14 @@ class LoopbackAddress(Value):
         """An IPv6 one is deprecated from the start, so that the kernel never chooses it as a source by itself."""
         address = parse_address(self.address)
         extra = {"preferred_lft": 0, "valid_lft": 0xFFFFFFFF, "flags": IFA_F_NODAD} if address.version == 6 else {}
-        with IPRoute() as route:
-            route.addr("replace", index=_LOOPBACK, address=self.address, prefixlen=address.max_prefixlen, **extra)
+        try:
+            with IPRoute() as route:
+                route.addr("replace", index=_LOOPBACK, address=self.address, prefixlen=address.max_prefixlen, **extra)
+        except NetlinkError as error:
+            raise NotSupportedHere(
+                f"lo can't have the address {self.address}: {os.strerror(error.code)}",
+                hint="see `sysctl net.ipv6.conf.lo.disable_ipv6`" if address.version == 6 else "",
+            ) from error
 
     def undo(self) -> None:
         if self.holds:

@@ -30,8 +30,9 @@ class RealserverCounter(IntEnum):
     DROP_NESTED = 9
     DROP_ECN = 10
     DROP_CHECKSUM = 11
-    DROP_REWRITE = 12
-    REALSERVER_COUNTERS = 13
+    DROP_DATAGRAMS = 12
+    DROP_REWRITE = 13
+    REALSERVER_COUNTERS = 14
 
 
 class RealserverSettings(Structure):

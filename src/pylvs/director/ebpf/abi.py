@@ -231,8 +231,9 @@ class DropReason(IntEnum):
     ENDED = 10
     DEFENCE = 11
     ICMP_LIMIT = 12
-    REWRITE = 13
-    REASONS = 14
+    CHECKSUM = 13
+    REWRITE = 14
+    REASONS = 15
 
 
 class AddressUnion(Union):
@@ -568,13 +569,13 @@ class Fragmented(Structure):
 
     ports: int
     known: int
-    early: int
+    server: int
     good_until: int
 
     _fields_ = (
         ("ports", c_uint32),
         ("known", c_uint32),
-        ("early", c_uint32),
+        ("server", c_uint32),
         ("good_until", c_uint32),
     )
 
