@@ -11,7 +11,7 @@ enum {
 	QUOTE_IPV4 = 576 - sizeof(struct iphdr) - sizeof(struct icmphdr),    /* RFC 1812, 4.3.2.3 */
 	QUOTE_IPV6 = 1280 - sizeof(struct ipv6hdr) - sizeof(struct icmphdr), /* RFC 4443, 2.4 */
 	LEAST_QUOTE = 28,
-	LONGEST_QUOTE = 65536,
+	LONGEST_QUOTE = 2048,
 	ERRORS_A_SECOND = 1000,
 	ERROR_TTL = 64,
 	TOS_MASK = 0x1e,
@@ -254,10 +254,12 @@ __noinline int send_error(struct __sk_buff *skb)
 	bool ipv4 = is_ipv4(&room->error.to);
 	if (ipv4 && length > QUOTE_IPV4)
 		length = QUOTE_IPV4;
-	length = bounded(length, LONGEST_QUOTE);
 	if (length > QUOTE_IPV6)
 		length = QUOTE_IPV6;
-	if (bpf_skb_load_bytes(skb, room->error.at, room->bytes, length))
+	__u32 whole = bounded(length, LONGEST_QUOTE);
+	if (whole > QUOTE_IPV6) /* it isn't, but the verifier of Linux 6.1 is to know that, too */
+		return TC_ACT_SHOT;
+	if (bpf_skb_load_bytes(skb, room->error.at, room->bytes, whole))
 		return TC_ACT_SHOT;
 	__builtin_memset(room->bytes + length, 0, 3);
 	if (room->error.forwarded && ipv4)
