@@ -34,12 +34,18 @@ static __always_inline bool may_create(const struct tuple *tuple, __u8 tcp_flags
 	return (tuple->protocol != IPPROTO_TCP || opens(tcp_flags)) && !hostile_source(tuple);
 }
 
+/* The port of a request to a server. */
+static __always_inline __be16 port_at_server(const struct server *server, __be16 asked)
+{
+	return server->port ?: asked;
+}
+
 static __always_inline struct tuple answer_tuple(const struct tuple *tuple, const struct server *server)
 {
 	return (struct tuple){
 		.source = server->address,
 		.destination = tuple->source,
-		.ports = join_ports(server->port, tuple->ports),
+		.ports = join_ports(port_at_server(server, tuple->ports >> 16), tuple->ports),
 		.protocol = tuple->protocol,
 	};
 }
@@ -122,12 +128,13 @@ static __always_inline enum verdict drop(struct decision *decision, enum drop_re
 }
 
 /* A packet that belongs to no connection: make one, if a service wants it. */
-static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 fragment, struct decision *decision)
+static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 fragment, __u32 mark,
+			     struct decision *decision)
 {
 	if (!tuple || !decision)
 		return VERDICT_PASS;
 	__u32 service_index = 0;
-	struct service *service = service_of(tuple, &service_index);
+	struct service *service = service_of(tuple, mark, &service_index);
 	if (!service || !may_create(tuple, tcp_flags))
 		return VERDICT_PASS;
 	if (fragment)
@@ -179,7 +186,7 @@ static __always_inline enum verdict decide_new(const struct packet *packet, stru
 {
 	struct tuple tuple = packet->tuple; /* copies are pointed at, so that the fast path's may stay in registers */
 	struct decision made = {};
-	enum verdict verdict = create(&tuple, packet->tcp_flags, packet->fragment, &made);
+	enum verdict verdict = create(&tuple, packet->tcp_flags, packet->fragment, packet->mark, &made);
 	*decision = made;
 	decision->rewrite = method_of(made.control) == METHOD_NAT;
 	return verdict;

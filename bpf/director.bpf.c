@@ -55,32 +55,54 @@ static __always_inline int drop_tc(enum drop_reason reason)
 	return TC_ACT_SHOT;
 }
 
+/* True for what this table may want: a packet that is parsed, and goes by no way of its own choice. */
+static __always_inline bool parse_tc(struct __sk_buff *skb, struct packet *packet)
+{
+	if (skb->vlan_present || skb->protocol != bpf_htons(ETH_P_IP))
+		return false;
+	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
+		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
+	if (!parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, packet))
+		return false;
+	packet->mark = skb->mark;
+	return likely(!packet->options) || !is_source_routed(skb, packet->options);
+}
+
+static __always_inline int act_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
+				  enum verdict verdict, bool hop)
+{
+	int action = TC_ACT_SHOT;
+	if (verdict == VERDICT_DROP)
+		return drop_tc(decision->reason);
+	enum drop_reason reason = send_tc(skb, packet, decision, verdict, hop, &action);
+	return reason == DROP_REASONS ? action : drop_tc(reason);
+}
+
 SEC("tc")
 int director_tc(struct __sk_buff *skb)
 {
 	struct packet packet;
 	struct decision decision = {};
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->protocol != bpf_htons(ETH_P_IP))
-		return TC_ACT_OK;
-	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
-		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	if (!parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet))
-		return TC_ACT_OK;
-	if (unlikely(packet.options) && is_source_routed(skb, packet.options))
+	if (skb->pkt_type != PACKET_HOST || !parse_tc(skb, &packet))
 		return TC_ACT_OK;
 	enum verdict verdict = decide(&packet, &decision);
-	switch (verdict) {
-	case VERDICT_PASS:
-		return TC_ACT_OK;
-	case VERDICT_DROP:
-		return drop_tc(decision.reason);
-	case VERDICT_REQUEST:
-	case VERDICT_REPLY:;
-		int action = TC_ACT_SHOT;
-		enum drop_reason reason = send_tc(skb, &packet, &decision, verdict, &action);
-		return reason == DROP_REASONS ? action : drop_tc(reason);
-	}
-	return TC_ACT_SHOT;
+	return verdict == VERDICT_PASS ? TC_ACT_OK : act_tc(skb, &packet, &decision, verdict, true);
+}
+
+/*
+ * On the way out by the device that policy rules lead marked packets to; the kernel has counted this hop already. What is not
+ * for us goes back to the host, as if it had come in by that device.
+ */
+SEC("tc")
+int director_mark(struct __sk_buff *skb)
+{
+	struct packet packet;
+	struct decision decision = {};
+	if (!skb->mark)
+		return TC_ACT_SHOT;
+	enum verdict verdict = parse_tc(skb, &packet) ? decide(&packet, &decision) : VERDICT_PASS;
+	return verdict == VERDICT_PASS ? bpf_redirect(skb->ifindex, BPF_F_INGRESS)
+				       : act_tc(skb, &packet, &decision, verdict, false);
 }
 
 /* Run once by Python after loading, and again by every upgrade: the timer then runs this object's sweep. */

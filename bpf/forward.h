@@ -15,8 +15,13 @@ struct rewriting {
 static __always_inline struct rewriting rewriting_of(const struct decision *decision, enum verdict verdict)
 {
 	const struct server *server = decision->server;
+	struct connection *connection = decision->connection;
 	if (verdict == VERDICT_REQUEST)
-		return (struct rewriting){server->address.word[3], server->port};
+		return (struct rewriting){server->address.word[3],
+					  port_at_server(server, connection->destination_port)};
+	struct connection *owner = server->many_to_one ? peer_of(connection) : NULL;
+	if (owner)
+		return (struct rewriting){owner->destination.word[3], owner->destination_port};
 	return (struct rewriting){server->service_key.vip.word[3], server->service_key.port};
 }
 

@@ -104,18 +104,20 @@ static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packe
 	       (from_port == to.port || !bpf_skb_store_bytes(skb, port_at, &to.port, sizeof(to.port), 0));
 }
 
+/* `hop`: the packet's time to live is to go down here. */
 static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
-						enum verdict verdict, int *action)
+						enum verdict verdict, bool hop, int *action)
 {
 	struct exit exit;
-	if (packet->ip->ttl <= 1)
+	if (hop && packet->ip->ttl <= 1)
 		return DROP_TTL_EXCEEDED;
 	enum drop_reason reason = find_exit(skb, packet, decision->server, verdict, &exit);
 	if (reason != DROP_REASONS)
 		return reason;
 	if (!account(packet, decision, verdict))
 		return DROP_ENDED;
-	decrement_ttl(packet->ip);
+	if (hop)
+		decrement_ttl(packet->ip);
 	if (decision->rewrite && !rewrite_tc(skb, packet, rewriting_of(decision, verdict), verdict))
 		return DROP_REWRITE;
 	struct bpf_redir_neigh next = {.nh_family = AF_INET, .ipv4_nh = exit.gateway};

@@ -185,6 +185,7 @@ struct bpf_redir_neigh {
 	};
 };
 
+enum { BPF_F_INGRESS = 1 << 0 };
 enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key)__unused = (void *)1;

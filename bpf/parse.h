@@ -14,6 +14,7 @@ struct packet {
 	__u32 length;	 /* of layer 3 */
 	__u32 l4_offset; /* from the start of the frame */
 	__u32 headers;	 /* bytes of layers 3 and 4 */
+	__u32 mark;	 /* the firewall's, 0 for none */
 	__u8 options;	 /* how many bytes of them the IP header has */
 	__u8 tcp_flags;
 	bool fragment;
@@ -68,6 +69,7 @@ static __always_inline bool parse(void *data, void *data_end, __u32 size, struct
 	packet->length = bpf_ntohs(ip->tot_len);
 	packet->options = header - sizeof(struct iphdr);
 	packet->l4_offset = sizeof(struct ethhdr) + header;
+	packet->mark = 0;
 	packet->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
 	if (packet->length < header || packet->length + sizeof(struct ethhdr) > size)
 		return false;

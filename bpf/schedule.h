@@ -10,14 +10,24 @@ static __always_inline struct server *server_at(__u32 index)
 	return bpf_map_lookup_elem(&servers, &index);
 }
 
-static __always_inline struct service *service_of(const struct tuple *tuple, __u32 *index)
+/* The service whose name is a firewall mark, as an address of the packet's family. */
+static __always_inline __u32 *marked_service(const struct tuple *tuple, __u32 mark)
+{
+	struct service_key key = {.vip.word = {0, 0, tuple->destination.word[2], bpf_htonl(mark)}};
+	return bpf_map_lookup_elem(&service_index, &key);
+}
+
+/* In the kernel's order: a mark comes first. */
+static __always_inline struct service *service_of(const struct tuple *tuple, __u32 mark, __u32 *index)
 {
 	struct service_key key = {
 		.vip = tuple->destination,
 		.port = tuple->ports >> 16,
 		.protocol = tuple->protocol,
 	};
-	__u32 *found = bpf_map_lookup_elem(&service_index, &key);
+	__u32 *found = mark ? marked_service(tuple, mark) : NULL;
+	if (!found)
+		found = bpf_map_lookup_elem(&service_index, &key);
 	if (!found)
 		return NULL;
 	*index = *found;

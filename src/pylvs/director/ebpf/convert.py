@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 from pylvs.director.ebpf import abi
-from pylvs.model import Counters, Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress
+from pylvs.model import Counters, Endpoint, FirewallMark, ForwardingMethod, Protocol, RealServer, VirtualAddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pylvs.model import IPAddress
+    from pylvs.model import IPAddress, ServiceId
 
 _IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
@@ -30,14 +30,19 @@ def unpack_address(raw: abi.Address) -> IPAddress:
     return IPv4Address(data[12:]) if data.startswith(_IPV4_MAPPED) else IPv6Address(data)
 
 
-def pack_key(id: VirtualAddress) -> bytes:
-    """The key of a service."""
+def pack_key(id: ServiceId) -> bytes:
+    """The key of a service. A mark is an address of its family there, with neither port nor protocol."""
+    if isinstance(id, FirewallMark):
+        return pack_address(IPv4Address(id.mark) if id.family == 4 else IPv6Address(id.mark)) + bytes(8)
     return pack_address(id.endpoint.address) + id.endpoint.port.to_bytes(2, "big") + bytes([id.protocol]) + bytes(5)
 
 
-def unpack_key(key: abi.ServiceKey) -> VirtualAddress:
+def unpack_key(key: abi.ServiceKey) -> ServiceId:
     """The identity that a key stands for."""
-    return VirtualAddress(Protocol(key.protocol), Endpoint(unpack_address(key.vip), key.port))
+    address = unpack_address(key.vip)
+    if not key.protocol:
+        return FirewallMark(int(address), address.version)
+    return VirtualAddress(Protocol(key.protocol), Endpoint(address, key.port))
 
 
 def unpack_server(raw: abi.Server) -> RealServer:

@@ -22,17 +22,18 @@ from pylvs.errors import (
     NoSuchService,
     NotPermitted,
     NotYetSupported,
+    PylvsError,
     Refused,
     ServiceExists,
     ServiceNotDefined,
 )
-from pylvs.model import Protocol, ServerSnapshot, ServiceSnapshot, Timeouts, VirtualAddress, VirtualService
+from pylvs.model import FirewallMark, Protocol, ServerSnapshot, ServiceSnapshot, Timeouts, VirtualAddress, VirtualService
 from pylvs.model.value import Value
 from pylvs.scheduler import SCHEDULERS, Taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pylvs.director.ebpf.attach import Interface
     from pylvs.director.ebpf.capacity import Capacity
@@ -105,6 +106,7 @@ class EbpfDirector:
         """The live maps, locked for this process, loaded and attached if they were not there."""
         from pylvs.director.ebpf import load
 
+        fresh = self._lock is None
         if self._lock is None:
             self._lock, self._slots = Lock(self._cookie), None
             if self._live is not None:  # what was seen without the lock may be gone by now
@@ -115,6 +117,11 @@ class EbpfDirector:
             self._live = self._start()
         elif load.sweep_stands_still(self._live):
             load.start_sweep(self._live)
+        if fresh and os.path.exists(bpffs.marks_path(self._cookie)):
+            try:
+                self._lead_marks()  # an earlier command was cut short
+            except PylvsError:
+                pass  # what this one is for may be possible all the same
         return self._live
 
     def _start(self) -> Table:
@@ -154,7 +161,7 @@ class EbpfDirector:
         registry = self._registry
         if registry is None or id not in registry.services:
             raise NoSuchService
-        return self._snapshot(registry, registry.services[id])  # type: ignore[index]
+        return self._snapshot(registry, registry.services[id])
 
     def _snapshot(self, registry: Registry, number: int) -> ServiceSnapshot:
         assert self._live is not None
@@ -175,15 +182,15 @@ class EbpfDirector:
 
     def _find(self, id: ServiceId) -> int | None:
         registry = self._registry
-        return registry.services.get(id) if registry and isinstance(id, VirtualAddress) else None
+        return registry.services.get(id) if registry else None
 
-    def _to_change(self, id: ServiceId, missing: type[Refused]) -> tuple[Registry, VirtualAddress, int]:
+    def _to_change(self, id: ServiceId, missing: type[Refused]) -> tuple[Registry, ServiceId, int]:
         """A service's slot, under the lock; raises `missing`. Looks before it locks: nothing is loaded for nothing."""
         if self._find(id) is None:
             raise missing
         _, registry = self._changing()
         number = self._find(id)
-        if number is None or not isinstance(id, VirtualAddress):
+        if number is None:
             raise missing
         return registry, id, number
 
@@ -195,13 +202,50 @@ class EbpfDirector:
         table, registry = self._changing()
         if id in registry.services:
             raise ServiceExists
+        if isinstance(id, FirewallMark):
+            self._expect_mark(id)
         number = registry.add_service(id)
         table.services[number].scheduler = service.scheduler.encode()  # a restore that is killed leaves it editable
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(id)
+        self._lead_marks()
         from pylvs.director.ebpf import attach
 
         attach.attach_missing(table, self._hook)
+
+    def _expect_mark(self, id: FirewallMark) -> None:
+        """Refuse a mark whose packets can't come here; else they do from now on."""
+        from pylvs.director.ebpf import mark
+
+        table, registry = self._changing()
+        mark.check(table, id)
+        self._unsettle_marks()
+        if self._waiting is None:
+            mark.ensure(table, {*registry.marks, id})
+
+    def _forget_marks(self, going: Iterable[ServiceId]) -> None:
+        if any(isinstance(id, FirewallMark) for id in going):
+            self._unsettle_marks()
+
+    def _unsettle_marks(self) -> None:
+        """From here on `_lead_marks` has something to do, if need be in the next command."""
+        with open(bpffs.marks_path(self._cookie), "w"):
+            pass
+
+    def lead_marks(self) -> None:
+        """Mend what others have done to the ways of marked packets."""
+        if self._changing()[1].marks:
+            self._unsettle_marks()
+            self._lead_marks()
+
+    def _lead_marks(self) -> None:
+        """Lead the packets of every mark that has a service here, and no others; in a batch, at its end."""
+        if self._waiting is None and os.path.exists(bpffs.marks_path(self._cookie)):
+            from pylvs.director.ebpf import mark
+
+            table, registry = self._changing()
+            mark.ensure(table, registry.marks)
+            os.unlink(bpffs.marks_path(self._cookie))
 
     def edit_service(self, service: VirtualService) -> None:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`."""
@@ -230,6 +274,7 @@ class EbpfDirector:
         waiting = {number: what for number, what in noted.items() if number in there}
         if waiting:
             self._swap(waiting)
+        self._lead_marks()
 
     def _wait(self, number: int, what: Waiting) -> None:
         """Note that a service needs a new ring; outside of `begin` and `commit` it gets it at once."""
@@ -275,7 +320,9 @@ class EbpfDirector:
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
         registry, id, _ = self._to_change(id, NoSuchService)
+        self._forget_marks([id])
         registry.delete_service(id)
+        self._lead_marks()
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
@@ -334,8 +381,10 @@ class EbpfDirector:
         """Delete every service."""
         if self._live is not None:
             _, registry = self._changing()
+            self._forget_marks(registry.services)
             for id in list(registry.services):
                 registry.delete_service(id)
+            self._lead_marks()
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""
@@ -391,16 +440,15 @@ def _is_broadcast(address: IPAddress) -> bool:
     return False
 
 
-def _checked(service: VirtualService) -> VirtualAddress:
+def _checked(service: VirtualService) -> ServiceId:
     """Refuse what the data plane doesn't do yet, by name."""
     id = service.id
-    if not isinstance(id, VirtualAddress):
-        raise NotYetSupported("firewall mark services are not supported yet")
     rules.check_service(service, SCHEDULERS)
+    address = id if isinstance(id, VirtualAddress) else None
     for missing, name in (
-        (id.family == 6, "IPv6 services are"),
-        (id.protocol is Protocol.SCTP, "SCTP services are"),
-        (id.endpoint.port == 0, "services for every port are"),
+        (address and id.family == 6, "IPv6 services are"),
+        (address and address.protocol is Protocol.SCTP, "SCTP services are"),
+        (address and address.endpoint.port == 0, "services for every port are"),
         (service.persistence is not None, "persistent services are"),
         (service.one_packet, "one-packet scheduling is"),
         (bool(service.persistence_engine), "persistence engines are"),

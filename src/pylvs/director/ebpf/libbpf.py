@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAP_TYPE_ARRAY = 2
 F_INNER_MAP = 1 << 12
-TC_INGRESS = 1
+TC_INGRESS, TC_EGRESS = 1, 2
 TC_REPLACE = 1
 XDP_DRIVER_MODE = 1 << 2
 XDP_REPLACE = 1 << 4
@@ -325,8 +325,8 @@ def test_run(
     return TestRun(options.retval, out.raw[: options.data_size_out], options.duration)
 
 
-def _hook(interface: int) -> _TcHook:
-    return _TcHook(sz=ctypes.sizeof(_TcHook), ifindex=interface, attach_point=TC_INGRESS)
+def _hook(interface: int, point: int = TC_INGRESS) -> _TcHook:
+    return _TcHook(sz=ctypes.sizeof(_TcHook), ifindex=interface, attach_point=point)
 
 
 def create_ingress(interface: int) -> bool:
@@ -340,19 +340,18 @@ def create_ingress(interface: int) -> bool:
 
 def destroy_ingress(interface: int) -> None:
     """Take the clsact qdisc away, and every filter on it with it."""
-    hook = _hook(interface)
-    hook.attach_point = TC_INGRESS | 2
+    hook = _hook(interface, TC_INGRESS | TC_EGRESS)
     result = _lib().bpf_tc_hook_destroy(byref(hook))
     if result not in (-2, -22):
         _check(result, "remove the clsact qdisc")
 
 
-def attach_tc(interface: int, program: int, *, handle: int, priority: int) -> None:
-    """Put a program on ingress, atomically in place of the one with the same handle and priority."""
+def attach_tc(interface: int, program: int, *, handle: int, priority: int, point: int = TC_INGRESS) -> None:
+    """Put a program on ingress (or egress), atomically in place of the one with the same handle and priority."""
     options = _TcOptions(
         sz=ctypes.sizeof(_TcOptions), prog_fd=program, flags=TC_REPLACE, handle=handle, priority=priority
     )
-    _check(_lib().bpf_tc_attach(byref(_hook(interface)), byref(options)), "attach to tc ingress")
+    _check(_lib().bpf_tc_attach(byref(_hook(interface, point)), byref(options)), "attach to tc")
 
 
 def detach_tc(interface: int, *, handle: int, priority: int) -> None:

@@ -11,12 +11,12 @@ from pylvs.director.ebpf import abi, libbpf
 from pylvs.director.ebpf.convert import METHODS, pack_address, pack_key, unpack_address, unpack_key
 from pylvs.director.ebpf.table import word
 from pylvs.errors import TableFull
-from pylvs.model import Endpoint
+from pylvs.model import Endpoint, FirewallMark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pylvs.director.ebpf.table import Array, Table
-    from pylvs.model import RealServer, VirtualAddress
+    from pylvs.model import RealServer, ServiceId
 
 _SETTLE_TICKS = 2 * abi.TICKS_A_SECOND
 """So long after its deletion no packet can still be on its way to a server."""
@@ -27,7 +27,7 @@ class Registry:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self.services: dict[VirtualAddress, int] = {}
+        self.services: dict[ServiceId, int] = {}
         self.servers: dict[int, list[int]] = {}
         self._deleted: dict[tuple[bytes, Endpoint], int] = {}
         self._free_servers: list[int] = []
@@ -57,6 +57,11 @@ class Registry:
         for numbers in self.servers.values():
             numbers.sort(key=lambda number: -self._table.servers[number].serial)
 
+    @property
+    def marks(self) -> set[FirewallMark]:
+        """The firewall marks that have services."""
+        return {id for id in self.services if isinstance(id, FirewallMark)}
+
     def endpoint(self, number: int) -> Endpoint:
         """The address and port in a server slot."""
         server = self._table.servers[number]
@@ -70,7 +75,7 @@ class Registry:
         self._table.settings.next_serial += 1
         return int(self._table.settings.next_serial)
 
-    def add_service(self, id: VirtualAddress) -> int:
+    def add_service(self, id: ServiceId) -> int:
         """A slot for a new service, not yet in use; raises `TableFull`."""
         number = self._free_service()
         services = self._table.services
@@ -93,13 +98,13 @@ class Registry:
         settings.services_used += 1
         return int(settings.services_used) - 1
 
-    def publish_service(self, id: VirtualAddress) -> None:
+    def publish_service(self, id: ServiceId) -> None:
         """From now on packets find it."""
         number = self.services[id]
         self._table.services[number].in_use = 1
         libbpf.update(self._table.fd("service_index"), pack_key(id), word(number))
 
-    def delete_service(self, id: VirtualAddress) -> None:
+    def delete_service(self, id: ServiceId) -> None:
         """Packets find it no more; its servers are deleted with it."""
         number = self.services.pop(id)
         libbpf.delete(self._table.fd("service_index"), pack_key(id))
@@ -108,7 +113,7 @@ class Registry:
         self._table.services[number].in_use = 0
         self._free_services.append(number)
 
-    def add_server(self, service: int, id: VirtualAddress, server: RealServer) -> int:
+    def add_server(self, service: int, id: ServiceId, server: RealServer) -> int:
         """A slot at the head of the service's list, available at once; raises `TableFull`.
 
         A deleted server with the same identity comes back with its connections and counters.
@@ -124,7 +129,8 @@ class Registry:
             raw.service_key = abi.ServiceKey.from_buffer_copy(key)
             _set_zero(self._table, self._table.servers, "server_statistics", number)
         raw.service = service
-        raw.virtual_port = id.endpoint.port
+        raw.virtual_port = raw.service_key.port
+        raw.many_to_one = not raw.service_key.port
         raw.serial = self._serial()
         self.write_server(number, server)
         raw.phase = abi.ServerPhase.AVAILABLE
