@@ -16,8 +16,6 @@ __all__ = ["loaded"]
 FEATURES = frozenset({"ipv6", "marks", "sctp", "tunnels", "persistence", "thresholds", "one-packet", "schedulers"})
 """What a director may lack: everything beyond TCP and UDP over IPv4 by NAT and DR with rr, wrr, lc and wlc."""
 
-NO_FEATURES: frozenset[str] = frozenset()
-
 
 def _memory(request: pytest.FixtureRequest) -> Director:
     del request
@@ -32,7 +30,7 @@ def _ebpf(request: pytest.FixtureRequest) -> Director:
 
 DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {
     "memory": (_memory, FEATURES),
-    "ebpf": (_ebpf, NO_FEATURES),
+    "ebpf": (_ebpf, frozenset({"marks"})),
 }
 """How to have an empty one for a test, and its features."""
 

@@ -27,7 +27,15 @@ from pylvs.errors import (
     ServiceExists,
     ServiceNotDefined,
 )
-from pylvs.model import FirewallMark, Protocol, ServerSnapshot, ServiceSnapshot, Timeouts, VirtualAddress, VirtualService
+from pylvs.model import (
+    FirewallMark,
+    Protocol,
+    ServerSnapshot,
+    ServiceSnapshot,
+    Timeouts,
+    VirtualAddress,
+    VirtualService,
+)
 from pylvs.model.value import Value
 from pylvs.scheduler import SCHEDULERS, Taken
 

@@ -10,7 +10,7 @@ import os
 import socket
 from contextlib import contextmanager
 
-from pylvs.director.ebpf import attach, libbpf, rule
+from pylvs.director.ebpf import attach, libbpf, policy
 from pylvs.errors import DataPlaneError, UsageError
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from typing import Any
 
-    from pylvs.director.ebpf.rule import Rule, Step
+    from pylvs.director.ebpf.policy import Rule, Step
     from pylvs.director.ebpf.table import Table
     from pylvs.model import FirewallMark
 
@@ -52,13 +52,13 @@ def check(table: Table, id: FirewallMark) -> None:
     if id.family == 4:
         _check_return_way(interfaces)
     rules = _rules(id.family)
-    if other := rule.conflict(rules, id.mark):
+    if other := policy.conflict(rules, id.mark):
         raise DataPlaneError(
             f"mark {id.mark} is routed by another rule already: {other}",
-            hint=f"use another mark, or delete that rule (ip {'-6 ' * (id.family == 6)}rule): pylvs makes one of its own",
+            hint="use another mark, or delete that rule: pylvs makes one of its own",
         )
     ours = {one.mark for one in rules if one.ours and one.mark}
-    rule.plan(rules, ours | {id.mark}, DEVICE)
+    policy.plan(rules, ours | {id.mark}, DEVICE)
 
 
 def _sysctl(path: str) -> int:
@@ -153,7 +153,7 @@ def _is_ours() -> bool:
     except UsageError:
         return False
     if mac != bytes.fromhex(_MAC.replace(":", "")):
-        raise DataPlaneError(f"interface {DEVICE} was not made by pylvs", hint="rename it: pylvs needs one of that name")
+        raise DataPlaneError(f"interface {DEVICE} was not made by pylvs", hint="rename it: pylvs needs that name")
     return True
 
 
@@ -180,8 +180,8 @@ def _route(family: int) -> None:
             gateway=_GATEWAYS[family],
             flags=_ONLINK,
             oif=socket.if_nametoindex(DEVICE),
-            table=rule.TABLE,
-            proto=rule.PROTOCOL,
+            table=policy.TABLE,
+            proto=policy.PROTOCOL,
         )
 
 
@@ -193,12 +193,12 @@ def _rules(family: int) -> list[Rule]:
 def _read(message: Any) -> Rule:
     given = dict(message["attrs"])
     odd = [name for name, value in given.items() if name not in _KNOWN and _IRRELEVANT.get(name) != value]
-    return rule.Rule(
+    return policy.Rule(
         priority=given.get("FRA_PRIORITY", 0),
         action=message["action"],
         table=given.get("FRA_TABLE", message["table"]),
         mark=given.get("FRA_FWMARK"),
-        mask=given.get("FRA_FWMASK", rule.ALL_BITS),
+        mask=given.get("FRA_FWMASK", policy.ALL_BITS),
         interface=given.get("FRA_IIFNAME", ""),
         goto=given.get("FRA_GOTO", 0),
         protocol=given.get("FRA_PROTOCOL", 0),
@@ -208,7 +208,7 @@ def _read(message: Any) -> Rule:
 
 
 def _settle_rules(family: int, marks: Collection[int]) -> None:
-    steps = rule.plan(_rules(family), marks, DEVICE)
+    steps = policy.plan(_rules(family), marks, DEVICE)
     with _netlink() as route:
         for step in steps:
             _carry_out(route, family, step)
@@ -232,4 +232,4 @@ def _carry_out(route: Any, family: int, step: Step) -> None:
     fields = {name: value for name, value in said.items() if value is not None}
     # a second local rule is just what is meant: without NLM_F_EXCL
     add = (RTM_NEWRULE, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE)
-    route.rule(add if isinstance(step, rule.Add) else "del", **fields)
+    route.rule(add if isinstance(step, policy.Add) else "del", **fields)
