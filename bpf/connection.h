@@ -25,6 +25,9 @@ const volatile struct {
 #define FIELD(control, shift, bits) ((control) >> (shift) & ((1ULL << (bits)) - 1))
 #define EXPIRING (1ULL << CONTROL_EXPIRING)
 #define AWAY (1ULL << CONTROL_AWAY)
+#define SETTLED (1ULL << CONTROL_SETTLED)
+#define ASSURED (1ULL << CONTROL_ASSURED)
+#define TEMPLATE ((__u64)TEMPLATE_PROTOCOL << CONTROL_PROTOCOL)
 #define PHASE_MASK (3ULL << CONTROL_PHASE)
 #define STATE_MASK (0xffULL << CONTROL_STATE)
 #define IDENTITY_MASK (PHASE_MASK | 0xffULL << CONTROL_PROTOCOL | 0xffffULL << CONTROL_TAG)
@@ -225,6 +228,7 @@ struct entry {
 	__u8 state;
 	__u32 deadline;
 	__u32 server;
+	__u32 link;
 	__u32 peer;
 };
 
@@ -236,6 +240,7 @@ static __always_inline void fill(struct connection *connection, const struct tup
 	*ports_of(connection) = tuple->ports;
 	connection->deadline = entry->deadline;
 	connection->server = entry->server;
+	connection->link = entry->link;
 	connection->peer = entry->peer;
 	__u64 control = place->identity | (__u64)entry->side << CONTROL_SIDE | (__u64)entry->method << CONTROL_METHOD |
 			(__u64)entry->state << CONTROL_STATE | generation << CONTROL_GENERATION | (away ? AWAY : 0);
@@ -368,16 +373,69 @@ static __always_inline bool is_active(__u32 state)
 	return active_state[state % STATE_SLOTS];
 }
 
-static __always_inline void add_load(__u32 server_index, __u64 change)
+/* Nobody has answered the client yet, or the answer has not been acknowledged. */
+static __always_inline bool is_embryonic(__u32 state)
 {
-	struct server *server = bpf_map_lookup_elem(&servers, &server_index);
-	if (server)
-		__sync_fetch_and_add(&server->load, change);
+	return state == STATE_SYN_RECV || state == STATE_SYNACK || state == STATE_SCTP_INIT ||
+	       state == STATE_SCTP_INIT1;
 }
 
 static __always_inline __u64 load_of(__u32 state)
 {
 	return is_active(state) ? LOAD_ACTIVE : LOAD_INACTIVE;
+}
+
+static __always_inline __u32 connections_of(__u64 load)
+{
+	return (__u32)(load >> 32) + (__u32)load;
+}
+
+/* A connection more; with it the server may have reached its upper threshold. */
+static __always_inline void bind(struct server *server, __u64 load)
+{
+	__u64 now = __sync_fetch_and_add(&server->load, load) + load;
+	if (unlikely(server->upper_threshold) && connections_of(now) >= server->upper_threshold)
+		WRITE_ONCE(server->overloaded, 1);
+}
+
+/* A connection less; an overloaded server takes new ones again from below its lower threshold on. */
+static __always_inline void unbind(struct server *server, __u64 load)
+{
+	__u64 left = connections_of(__sync_fetch_and_add(&server->load, -load) - load);
+	if (likely(!server->overloaded))
+		return;
+	__u64 upper = server->upper_threshold, lower = server->lower_threshold;
+	if (lower ? left < lower : left * 4 < upper * 3 || !upper)
+		WRITE_ONCE(server->overloaded, 0);
+}
+
+/* What ends no longer counts as its server's. */
+static __always_inline void leave_server(__u32 server_index, __u64 control)
+{
+	struct server *server = bpf_map_lookup_elem(&servers, &server_index);
+	if (!server)
+		return;
+	if (control & TEMPLATE)
+		__sync_fetch_and_add(&server->templates, -1);
+	else
+		unbind(server, load_of(state_of(control)));
+}
+
+/* The template of a connection, as index + 1, 0 where it has none. */
+static __always_inline __u32 template_of(const struct connection *owner, const struct connection *peer, __u64 control)
+{
+	if (control & TEMPLATE)
+		return 0;
+	if (method_of(control) != METHOD_FULLNAT)
+		return READ_ONCE(owner->link);
+	return peer ? READ_ONCE(peer->link) : 0;
+}
+
+static __always_inline void leave_template(__u32 template)
+{
+	struct connection *held = template ? slot_at(template - 1) : NULL;
+	if (held)
+		__sync_fetch_and_add(&held->link, -1);
 }
 
 /* The other side's slot is dead with its owner; it carries no counters. */
@@ -396,16 +454,20 @@ static __always_inline void kill_peer(struct connection *peer, __u32 owner_index
  * End a live connection, given its owner's slot and the control word seen there. False if it has changed since. What else is in
  * the slot is read before the swap: that it succeeds proves that all of it belonged together.
  */
-static __always_inline bool end_connection(struct connection *owner, __u32 owner_index, __u64 control)
+__noinline int end_connection(struct connection *owner, __u32 owner_index, __u64 control)
 {
+	if (!owner)
+		return false;
 	__u32 server = READ_ONCE(owner->server);
 	struct connection *peer = peer_of(owner);
+	__u32 template = template_of(owner, peer, control);
 	if (phase_of(control) != PHASE_LIVE ||
 	    !swap_control(owner, control, with_phase(control & ~EXPIRING, PHASE_DEAD)))
 		return false;
-	add_load(server, -load_of(state_of(control)));
+	leave_server(server, control);
 	if (peer)
 		kill_peer(peer, owner_index);
+	leave_template(template);
 	return true;
 }
 
@@ -424,23 +486,58 @@ static __always_inline void publish_state(struct connection *owner, struct conne
 	WRITE_ONCE(peer->deadline, deadline);
 }
 
-static __always_inline __u32 deadline_after(__u32 state)
+static __always_inline struct settings *all_settings(void)
 {
 	__u32 zero = 0;
-	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+static __always_inline __u32 knob(enum knob which)
+{
+	struct settings *setting = all_settings();
+	return setting ? READ_ONCE(setting->knob[which]) : 0;
+}
+
+static __always_inline __u32 deadline_after(__u32 state)
+{
+	struct settings *setting = all_settings();
 	return setting ? READ_ONCE(setting->now) + READ_ONCE(setting->timeout[state % STATE_SLOTS]) : 0;
+}
+
+/* A direction as the tables of states know it, while secure_tcp is up and while it isn't. */
+static __always_inline __u32 defended(__u32 direction)
+{
+	struct settings *setting = all_settings();
+	return setting && READ_ONCE(setting->defences) & DEFENCE_SECURE_TCP ? direction | SECURE : direction;
 }
 
 static __always_inline __u32 now_in_ticks(void)
 {
-	__u32 zero = 0;
-	struct settings *setting = bpf_map_lookup_elem(&settings, &zero);
+	struct settings *setting = all_settings();
 	return setting ? READ_ONCE(setting->now) : 0;
 }
 
 static __always_inline bool due(__u32 deadline, __u32 when)
 {
 	return (__s32)(deadline - when) <= 0;
+}
+
+/* One of a template's connections is established: from now on it is more than a client's promise. */
+static __always_inline void assure_template(__u32 template)
+{
+	struct connection *held = template ? slot_at(template - 1) : NULL;
+	if (!held)
+		return;
+	__u64 control = READ_ONCE(held->control);
+	if (control & TEMPLATE && !(control & ASSURED) && phase_of(control) == PHASE_LIVE)
+		swap_control(held, control, control | ASSURED);
+}
+
+static __always_inline void move_load(__u32 server_index, __u32 before, __u32 after)
+{
+	struct server *server = bpf_map_lookup_elem(&servers, &server_index);
+	if (server)
+		__sync_fetch_and_add(&server->load, load_of(after) - load_of(before));
 }
 
 /* The slow part of a hit: the state changes, or the sweep was about to end the connection. False if it ended first. */
@@ -460,7 +557,9 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
 			continue;
 		if (is_active(before) != is_active(after))
-			add_load(server, load_of(after) - load_of(before));
+			move_load(server, before, after);
+		if (after == STATE_ESTABLISHED && before != after)
+			assure_template(template_of(owner, peer, control));
 		__u32 deadline = deadline_after(after);
 		WRITE_ONCE(owner->deadline, deadline);
 		if (peer)
@@ -474,18 +573,18 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
  * A packet of the connection was seen. False if the connection ended before it. A mark is on the owner's slot alone, so an
  * answer that comes when there may be one looks there.
  */
-static __always_inline bool refresh(struct connection *connection, __u64 control, enum direction direction,
-				    __u8 tcp_flags)
+static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u8 tcp_flags)
 {
 	__u32 state = state_of(control);
 	bool changes = state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state;
-	bool ending = direction == OUTPUT ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
-					  : control & EXPIRING;
+	bool ending = (direction & ~SECURE) == OUTPUT
+			      ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
+			      : control & EXPIRING;
 	if (unlikely(changes || ending)) {
-		if (direction != OUTPUT)
+		if ((direction & ~SECURE) != OUTPUT)
 			return change_state(connection, direction, tcp_flags);
 		struct connection *owner = peer_of(connection);
-		return owner && change_state(owner, direction, tcp_flags);
+		return owner && peer_of(owner) == connection && change_state(owner, direction, tcp_flags);
 	}
 	__u32 before = READ_ONCE(connection->deadline);
 	__u32 deadline = deadline_after(state);

@@ -2,124 +2,16 @@
 /* What becomes of a packet: pass, drop by name, or forward to a server or back to its client. Nothing is sent here. */
 #pragma once
 
-#include "connection.h"
-#include "schedule.h"
-
-enum verdict { VERDICT_PASS, VERDICT_DROP, VERDICT_REQUEST, VERDICT_REPLY };
+#include "create.h"
 
 struct decision {
 	enum drop_reason reason;
 	__u64 control;
-	struct connection *connection;
+	struct connection *connection; /* null for a packet of one-packet scheduling */
+	struct connection *owner;      /* of a reply, where it is needed: see `knows_by_itself` */
 	struct server *server;
 	__u32 server_index;
-	bool rewrite; /* NAT: the destination of a request, the source of a reply */
 };
-
-/* Addresses that no honest packet comes from. The kernel's stack refuses them too, so they are left to it. */
-static __always_inline bool hostile_source(const struct tuple *tuple)
-{
-	__be32 source = tuple->source.word[3];
-	__u8 first = source & 0xff;
-	return first == 0 || first == 127 || first >= 224 || source == tuple->destination.word[3];
-}
-
-static __always_inline bool opens(__u8 tcp_flags)
-{
-	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
-}
-
-static __always_inline bool may_create(const struct tuple *tuple, __u8 tcp_flags)
-{
-	return (tuple->protocol != IPPROTO_TCP || opens(tcp_flags)) && !hostile_source(tuple);
-}
-
-/* The port of a request to a server. */
-static __always_inline __be16 port_at_server(const struct server *server, __be16 asked)
-{
-	return server->port ?: asked;
-}
-
-static __always_inline struct tuple answer_tuple(const struct tuple *tuple, const struct server *server)
-{
-	return (struct tuple){
-		.source = server->address,
-		.destination = tuple->source,
-		.ports = join_ports(port_at_server(server, tuple->ports >> 16), tuple->ports),
-		.protocol = tuple->protocol,
-	};
-}
-
-/* A client uses one port for two services of one server. The older connection gives way unless it is active. */
-static __noinline bool give_way(const struct tuple *answer)
-{
-	if (!answer)
-		return false;
-	struct connection *found = find_again(answer);
-	if (!found)
-		return true;
-	struct connection *owner = side_of(READ_ONCE(found->control)) == SIDE_SERVER ? peer_of(found) : NULL;
-	if (!owner)
-		return false;
-	__u64 control = READ_ONCE(owner->control);
-	if (phase_of(control) != PHASE_LIVE || is_active(state_of(control)))
-		return false;
-	return end_connection(owner, found->peer - 1, control);
-}
-
-/* Both sides know each other from here on. The answer's is told what has happened to its owner meanwhile. */
-static __noinline int join(struct connection *owner, __u32 owner_index, __u32 answer_index)
-{
-	struct connection *answer = slot_at(answer_index);
-	if (!owner || !answer)
-		return 0;
-	/* whoever ends the owner from here on ends both */
-	(void)__sync_lock_test_and_set(&owner->peer, answer_index + 1);
-	if (phase_of(READ_ONCE(owner->control)) == PHASE_LIVE)
-		publish_state(owner, answer, READ_ONCE(owner->deadline));
-	else
-		kill_peer(answer, owner_index);
-	return 0;
-}
-
-/* End a connection that got no second slot, whatever other packets have made of its state meanwhile. */
-static __noinline int take_back(struct connection *owner, __u32 index)
-{
-	if (!owner)
-		return 0;
-	for (int i = 0; i < 8; i++) {
-		__u64 control = READ_ONCE(owner->control);
-		if (phase_of(control) != PHASE_LIVE || end_connection(owner, index, control))
-			return 0;
-	}
-	return 0;
-}
-
-/* The second slot of a NAT connection, by which answers are found. */
-static __always_inline int insert_answer(const struct tuple *tuple, const struct server *server, struct entry *entry,
-					 struct connection *owner, __u32 owner_index)
-{
-	struct tuple answer = answer_tuple(tuple, server);
-	__u32 index = 0;
-	entry->side = SIDE_SERVER;
-	entry->peer = owner_index + 1;
-	int result = insert(&answer, entry, &index);
-	if (result == FOUND && give_way(&answer))
-		result = insert(&answer, entry, &index);
-	if (result == CLAIMED)
-		join(owner, owner_index, index);
-	return result;
-}
-
-static __always_inline void count_connection(const struct decision *decision)
-{
-	struct statistics *statistics = bpf_map_lookup_elem(&server_statistics, &decision->server_index);
-	if (statistics)
-		statistics->connections++;
-	statistics = bpf_map_lookup_elem(&service_statistics, &decision->server->service);
-	if (statistics)
-		statistics->connections++;
-}
 
 static __always_inline enum verdict drop(struct decision *decision, enum drop_reason reason)
 {
@@ -127,112 +19,122 @@ static __always_inline enum verdict drop(struct decision *decision, enum drop_re
 	return VERDICT_DROP;
 }
 
-/* A packet that belongs to no connection: make one, if a service wants it. */
-static __noinline int create(const struct tuple *tuple, __u32 tcp_flags, __u32 fragment, __u32 mark,
-			     struct decision *decision)
+static __always_inline enum verdict decide_new(const struct packet *packet, __u32 mark, enum place_met met,
+					       struct decision *decision)
 {
-	if (!tuple || !decision)
+	__u32 zero = 0;
+	struct opening *opening = bpf_map_lookup_elem(&openings, &zero);
+	if (!opening)
 		return VERDICT_PASS;
-	__u32 service_index = 0;
-	struct service *service = service_of(tuple, mark, &service_index);
-	if (!service || !may_create(tuple, tcp_flags))
-		return VERDICT_PASS;
-	if (fragment)
+	opening->tuple = packet->tuple;
+	opening->created = (struct created){};
+	int verdict = find_wanted(&opening->tuple, packet->tcp_flags, mark, met, &opening->created);
+	if (verdict == VERDICT_REQUEST && packet->fragment)
 		return drop(decision, DROP_FRAGMENT);
-	if (!schedule(service, service_index, &decision->server_index))
-		return drop(decision, DROP_NO_SERVER);
-	struct server *server = decision->server = server_at(decision->server_index);
-	/* a ring may be older than a change of what it names */
-	if (!server || READ_ONCE(server->phase) != SERVER_AVAILABLE || server->service != service_index)
-		return drop(decision, DROP_NO_SERVER);
-
-	struct entry entry = {
-		.side = SIDE_CLIENT,
-		.method = server->method,
-		.state = tuple->protocol == IPPROTO_TCP ? STATE_SYN_RECV : STATE_UDP,
-		.server = decision->server_index,
-	};
-	entry.deadline = deadline_after(entry.state);
-	__u64 load = load_of(entry.state);
-	__sync_fetch_and_add(&server->load, load);
-	__u32 index = 0;
-	int result = insert(tuple, &entry, &index);
-	if (result != CLAIMED)
-		__sync_fetch_and_add(&server->load, -load);
-	if (result == FULL)
-		return drop(decision, DROP_TABLE_FULL);
-	struct connection *connection = result == CLAIMED ? slot_at(index) : find_again(tuple);
-	if (!connection)
-		return drop(decision, DROP_TABLE_FULL);
-	decision->connection = connection;
-	decision->control = READ_ONCE(connection->control);
-	if (result == FOUND) { /* another CPU made it meanwhile */
-		decision->server_index = connection->server;
-		decision->server = server_at(decision->server_index);
-		return decision->server ? VERDICT_REQUEST : drop(decision, DROP_SERVER_DELETED);
-	}
-	if (entry.method == METHOD_NAT) {
-		result = insert_answer(tuple, server, &entry, connection, index);
-		if (result != CLAIMED) {
-			take_back(connection, index);
-			return drop(decision, result == FULL ? DROP_TABLE_FULL : DROP_TUPLE_IN_USE);
-		}
-	}
-	count_connection(decision);
+	if (verdict == VERDICT_REQUEST)
+		verdict = choose(opening, packet->tcp_flags);
+	if (verdict == VERDICT_REQUEST && !opening->created.one_packet)
+		verdict = connect(&opening->tuple, &opening->created);
+	decision->reason = opening->created.reason;
+	if (verdict != VERDICT_REQUEST)
+		return verdict;
+	decision->server_index = opening->created.server - 1;
+	decision->server = server_at(decision->server_index);
+	if (!decision->server)
+		return drop(decision, DROP_SERVER_DELETED);
+	if (opening->created.made || opening->created.one_packet)
+		count_connection(decision->server, decision->server_index);
+	if (!opening->created.connection)
+		return VERDICT_REQUEST;
+	decision->connection = slot_at(opening->created.connection - 1);
+	if (!decision->connection)
+		return drop(decision, DROP_ENDED);
+	decision->control = READ_ONCE(decision->connection->control);
 	return VERDICT_REQUEST;
 }
 
-static __always_inline enum verdict decide_new(const struct packet *packet, struct decision *decision)
+/*
+ * A client that opens a new connection from a port whose former one has closed, as far as conn_reuse_mode allows: bit 0 after
+ * TIME_WAIT and CLOSE, bit 1 after FIN_WAIT, too, where the server's side can't be seen.
+ */
+static __always_inline bool reuses_port(__u64 control)
 {
-	struct tuple tuple = packet->tuple; /* copies are pointed at, so that the fast path's may stay in registers */
-	struct decision made = {};
-	enum verdict verdict = create(&tuple, packet->tcp_flags, packet->fragment, packet->mark, &made);
-	*decision = made;
-	decision->rewrite = method_of(made.control) == METHOD_NAT;
-	return verdict;
-}
-
-/* A client that opens a new connection from a port whose former one has closed: the kernel's conn_reuse_mode=1. */
-static __always_inline bool reuses_port(const struct packet *packet, __u64 control)
-{
-	__u32 state = state_of(control);
-	return opens(packet->tcp_flags) && side_of(control) == SIDE_CLIENT && !packet->fragment &&
-	       (state == STATE_TIME_WAIT || state == STATE_CLOSE);
+	__u32 state = state_of(control), mode = knob(KNOB_CONN_REUSE_MODE);
+	if (state == STATE_FIN_WAIT)
+		return mode & 2 && !rewrites(method_of(control));
+	return mode && (state == STATE_TIME_WAIT || state == STATE_CLOSE);
 }
 
 /* One that is still being made is left alone: it is as new as the packet. */
 static __always_inline void end_former(struct connection *former, __u64 control)
 {
 	struct connection *peer = peer_of(former);
-	if (peer || method_of(control) != METHOD_NAT)
+	if (peer || !rewrites(method_of(control)))
 		end_connection(former, peer ? peer->peer - 1 : 0, control);
 }
 
-static __always_inline enum verdict decide(const struct packet *packet, struct decision *decision)
+/* Does a client's packet end its former connection, and may it so open another? */
+__noinline int ends_former(struct connection *connection, __u32 tcp_flags)
+{
+	struct server *server = connection ? server_at(connection->server) : NULL;
+	if (!connection || !server)
+		return false;
+	__u64 control = READ_ONCE(connection->control);
+	bool gone = server->phase != SERVER_AVAILABLE && knob(KNOB_EXPIRE_NODEST_CONN);
+	bool quiesced = !server->weight && knob(KNOB_EXPIRE_NODEST_CONN) && opens((__u8)tcp_flags);
+	if (!gone && !quiesced && !(opens((__u8)tcp_flags) && reuses_port(control)))
+		return false;
+	end_former(connection, control);
+	return true;
+}
+
+/* A reply whose VIP, port or client are not said by its tuple and its server: the connection's other side says them. */
+static __always_inline bool knows_by_itself(const struct decision *decision)
+{
+	return method_of(decision->control) != METHOD_FULLNAT && !decision->server->many_to_one;
+}
+
+static __always_inline enum verdict decide_reply(struct decision *decision)
+{
+	if (knows_by_itself(decision))
+		return VERDICT_REPLY;
+	decision->owner = peer_of(decision->connection);
+	return decision->owner ? VERDICT_REPLY : drop(decision, DROP_ENDED);
+}
+
+static __always_inline enum verdict decide(const struct packet *packet, __u32 mark, enum place_met met,
+					   struct decision *decision)
 {
 	struct place place = place_of(&packet->tuple);
 	struct connection *connection = find(&packet->tuple, &place);
-	if (unlikely(!connection))
-		return decide_new(packet, decision);
-	__u64 control = READ_ONCE(connection->control);
-	if (unlikely(packet->tcp_flags & TCP_SYN && reuses_port(packet, control))) {
-		end_former(connection, control);
-		return decide_new(packet, decision);
+	struct server *server = NULL;
+	bool fresh = !connection;
+	if (likely(connection)) {
+		decision->connection = connection;
+		decision->control = READ_ONCE(connection->control);
+		decision->server_index = connection->server;
+		server = decision->server = server_at(decision->server_index);
+		if (!server)
+			return drop(decision, DROP_SERVER_DELETED);
+		if (side_of(decision->control) == SIDE_SERVER)
+			return packet->fragment ? drop(decision, DROP_FRAGMENT) : decide_reply(decision);
+		if (unlikely(packet->tcp_flags & TCP_SYN || server->phase != SERVER_AVAILABLE))
+			fresh = !packet->fragment && ends_former(connection, packet->tcp_flags);
 	}
-	decision->connection = connection;
-	decision->control = control;
-	__u32 server_index = decision->server_index = connection->server;
-	decision->rewrite = method_of(control) == METHOD_NAT;
-	struct server *server = decision->server = server_at(server_index);
-	if (!server)
-		return drop(decision, DROP_SERVER_DELETED);
+	if (unlikely(fresh))
+		return decide_new(packet, mark, met, decision);
 	if (unlikely(packet->fragment))
 		return drop(decision, DROP_FRAGMENT);
-	if (side_of(control) == SIDE_SERVER)
-		return VERDICT_REPLY;
-	if (unlikely(server->phase != SERVER_AVAILABLE))
+	if (unlikely(decision->server->phase != SERVER_AVAILABLE))
 		return drop(decision, DROP_SERVER_DELETED);
 	return VERDICT_REQUEST;
+}
+
+/* What is to be forwarded has a server; the verifier doesn't see that, and is to be shown. */
+static __always_inline bool has_server(struct decision *decision)
+{
+	only_from_here_on(decision->server);
+	return decision->server;
 }
 
 static __always_inline void count_packet(struct statistics *statistics, enum verdict verdict, __u32 length)
@@ -251,8 +153,11 @@ static __always_inline void count_packet(struct statistics *statistics, enum ver
 /* The packet is going to be forwarded: the connection's state, its end, and the counters follow it. */
 static __always_inline bool account(const struct packet *packet, const struct decision *decision, enum verdict verdict)
 {
-	enum direction direction = verdict == VERDICT_REPLY ? OUTPUT : decision->rewrite ? INPUT : INPUT_ONLY;
-	if (!refresh(decision->connection, decision->control, direction, packet->tcp_flags))
+	__u32 direction = verdict == VERDICT_REPLY		   ? OUTPUT
+			  : rewrites(method_of(decision->control)) ? INPUT
+								   : INPUT_ONLY;
+	if (decision->connection &&
+	    !refresh(decision->connection, decision->control, defended(direction), packet->tcp_flags))
 		return false;
 	if (decision->server->phase != SERVER_AVAILABLE)
 		return true;

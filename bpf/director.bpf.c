@@ -17,6 +17,7 @@ const volatile struct {
 	enum tunnel_type tunnel_type;
 	enum tunnel_checksum tunnel_checksum;
 	enum knob knob;
+	enum defence defence;
 	enum address_role address_role;
 	enum event_kind event_kind;
 	enum drop_reason drop_reason;
@@ -27,27 +28,29 @@ int director_xdp(struct xdp_md *ctx)
 {
 	struct packet packet;
 	struct decision decision = {};
-	if (!parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->data_end - ctx->data, &packet))
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS)
 		return XDP_PASS;
 	struct interface *in = interface_at(ctx->ingress_ifindex);
-	if (packet.options || !for_this_host(in, packet.eth))
+	if (!for_this_host(in, packet.eth))
 		return XDP_PASS;
-	enum verdict verdict = decide(&packet, &decision);
+	enum verdict verdict = decide(&packet, 0, MET_EARLY, &decision);
 	switch (verdict) {
 	case VERDICT_PASS:
+	case VERDICT_UNREACHABLE:
 		return XDP_PASS;
 	case VERDICT_DROP:
 		count_drop(decision.reason);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return forward_xdp(ctx, in, &packet, &decision, verdict);
+		return !has_server(&decision) ? XDP_PASS : forward_xdp(ctx, in, &packet, &decision, verdict);
 	}
 	return XDP_ABORTED;
 }
 
-/* Headers that are not in the linear part of the buffer are pulled there: the largest are 14 + 60 + 60 bytes. */
-enum { HEADERS = 134 };
+/* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
+enum { HEADERS = 178 };
 
 static __always_inline int drop_tc(enum drop_reason reason)
 {
@@ -55,54 +58,85 @@ static __always_inline int drop_tc(enum drop_reason reason)
 	return TC_ACT_SHOT;
 }
 
-/* True for what this table may want: a packet that is parsed, and goes by no way of its own choice. */
+/* Send a packet on as it was decided; to the director itself, where that is the real server. */
+static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
+				      enum verdict verdict, bool ttl_done)
+{
+	__u32 zero = 0;
+	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
+	if (!sending)
+		return TC_ACT_SHOT;
+	if (decision->server->local && verdict == VERDICT_REQUEST)
+		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED);
+	if (!ttl_done && ttl_of(packet) <= 1)
+		return drop_tc(DROP_TTL_EXCEEDED);
+	sending->ttl_done = ttl_done;
+	prepare(skb, packet, decision, verdict, sending);
+	enum drop_reason reason = find_exit(skb, decision->server, sending);
+	if (reason != DROP_REASONS)
+		return drop_tc(reason);
+	if (!account(packet, decision, verdict))
+		return drop_tc(DROP_ENDED);
+	int action = transmit(skb, sending);
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE) : action;
+}
+
+/* True for a packet with a tuple that goes by no way of its own choice; the others are for the host's stack. */
 static __always_inline bool parse_tc(struct __sk_buff *skb, struct packet *packet)
 {
-	if (skb->vlan_present || skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->vlan_present)
 		return false;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	if (!parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, packet))
+	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	if (parse(data, data_end, skb->len, packet, false) != PARSED_PORTS)
 		return false;
-	packet->mark = skb->mark;
-	return likely(!packet->options) || !is_source_routed(skb, packet->options);
+	return likely(!packet->ip || !packet->options) || !is_source_routed(skb, packet->options);
 }
 
 static __always_inline int act_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
-				  enum verdict verdict, bool hop)
+				  enum verdict verdict, bool ttl_done)
 {
-	int action = TC_ACT_SHOT;
-	if (verdict == VERDICT_DROP)
+	switch (verdict) {
+	case VERDICT_PASS:
+		return TC_ACT_OK;
+	case VERDICT_DROP:
+	case VERDICT_UNREACHABLE:
 		return drop_tc(decision->reason);
-	enum drop_reason reason = send_tc(skb, packet, decision, verdict, hop, &action);
-	return reason == DROP_REASONS ? action : drop_tc(reason);
+	case VERDICT_REQUEST:
+	case VERDICT_REPLY:
+		return !has_server(decision) ? TC_ACT_OK : forward_tc(skb, packet, decision, verdict, ttl_done);
+	}
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int balance_tc(struct __sk_buff *skb, bool ttl_done)
+{
+	struct packet packet;
+	struct decision decision = {};
+	if (!parse_tc(skb, &packet))
+		return TC_ACT_OK;
+	enum verdict verdict = decide(&packet, skb->mark, MET_LAST, &decision);
+	return act_tc(skb, &packet, &decision, verdict, ttl_done);
 }
 
 SEC("tc")
 int director_tc(struct __sk_buff *skb)
 {
-	struct packet packet;
-	struct decision decision = {};
-	if (skb->pkt_type != PACKET_HOST || !parse_tc(skb, &packet))
-		return TC_ACT_OK;
-	enum verdict verdict = decide(&packet, &decision);
-	return verdict == VERDICT_PASS ? TC_ACT_OK : act_tc(skb, &packet, &decision, verdict, true);
+	return skb->pkt_type == PACKET_HOST ? balance_tc(skb, false) : TC_ACT_OK;
 }
 
 /*
- * On the way out by the device that policy rules lead marked packets to; the kernel has counted this hop already. What is not
- * for us goes back to the host, as if it had come in by that device.
+ * On the way out by the device that policy rules lead marked packets to; the kernel has routed them, and so counted this hop. What
+ * is for the host itself goes back to it, as if it had come in by that device.
  */
 SEC("tc")
 int director_mark(struct __sk_buff *skb)
 {
-	struct packet packet;
-	struct decision decision = {};
 	if (!skb->mark)
 		return TC_ACT_SHOT;
-	enum verdict verdict = parse_tc(skb, &packet) ? decide(&packet, &decision) : VERDICT_PASS;
-	return verdict == VERDICT_PASS ? bpf_redirect(skb->ifindex, BPF_F_INGRESS)
-				       : act_tc(skb, &packet, &decision, verdict, false);
+	int action = balance_tc(skb, true);
+	return action == TC_ACT_OK ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : action;
 }
 
 /* Run once by Python after loading, and again by every upgrade: the timer then runs this object's sweep. */

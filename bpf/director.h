@@ -183,8 +183,8 @@ struct statistics {
 
 /* Local addresses, as numbers of `locals`. */
 struct pool {
-	__u16 size;
 	__u16 local[LOCALS_OF_SERVER];
+	__u16 size; /* last, so that an index of five bits is surely inside */
 };
 _Static_assert(sizeof(struct pool) == 64, "a cache line");
 
@@ -310,20 +310,26 @@ enum knob {
 enum { KNOB_SLOTS = 64 };
 _Static_assert(KNOBS <= KNOB_SLOTS, "every knob has its place");
 
+enum defence { DEFENCE_DROP_ENTRY = 1, DEFENCE_DROP_PACKET = 2, DEFENCE_SECURE_TCP = 4 };
+
 struct settings {
 	__u32 now; /* in ticks: the sweep writes it, packets read it */
 	__u32 abi_version;
-	__u32 buckets;
-	__u32 sweeps; /* parts swept so far: SWEEP_TICKS of them are a round */
+	__u32 defences;	 /* which are up, `enum defence`: the sweep sees to it */
+	__u32 drop_rate; /* drop_packet: one of so many new connections */
 	__u64 seed[6];
 	__u32 timeout[STATE_SLOTS]; /* in ticks, by state */
-	__u32 clock_stopped;	    /* for tests: `now` is not to move by itself */
-	__u32 services_used;	    /* Python looks no further than here */
+	__u32 buckets;
+	__u32 sweeps;	     /* parts swept so far: SWEEP_TICKS of them are a round */
+	__u32 clock_stopped; /* for tests: `now` is not to move by itself */
+	__u32 services_used; /* Python looks no further than here */
 	__u32 servers_used;
 	__u32 watched_until; /* the tick until which somebody wants the events */
 	__u64 next_serial;
 	__u32 locals_used;
-	__u32 live; /* slots in use, as the last round of the sweep counted them */
+	__u32 live;	/* slots in use, as the last round of the sweep counted them */
+	__u32 counting; /* those that this round has counted so far */
+	__u32 pad;
 	__u32 knob[KNOB_SLOTS];
 };
 

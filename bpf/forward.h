@@ -6,23 +6,45 @@
 
 #define MAC_MASK ((1ULL << 48) - 1)
 
-/* The destination of a request becomes the server; the source of a reply becomes the service. */
+/* What changes of a packet's addresses and ports; an address that stays is null. The others lie in a map. */
 struct rewriting {
-	__be32 address;
-	__be16 port;
+	const struct address *source;
+	const struct address *destination;
+	__u32 ports;
 };
 
-static __always_inline struct rewriting rewriting_of(const struct decision *decision, enum verdict verdict)
+/* FULLNAT: a request comes from the local address and port that its connection was given. */
+static __always_inline void from_local_address(const struct connection *connection, struct rewriting *to)
+{
+	__u32 link = connection ? connection->link : 0;
+	__u32 number = link >> 16;
+	to->source = bpf_map_lookup_elem(&locals, &number);
+	to->ports = join_ports((__be16)link, to->ports >> 16);
+}
+
+/* The destination of a request becomes the server; the source of a reply becomes the service. FULLNAT changes both. */
+static __always_inline struct rewriting rewriting_of(__u32 ports, const struct decision *decision, __u32 method,
+						     enum verdict verdict)
 {
 	const struct server *server = decision->server;
-	struct connection *connection = decision->connection;
-	if (verdict == VERDICT_REQUEST)
-		return (struct rewriting){server->address.word[3],
-					  port_at_server(server, connection->destination_port)};
-	struct connection *owner = server->many_to_one ? peer_of(connection) : NULL;
-	if (owner)
-		return (struct rewriting){owner->destination.word[3], owner->destination_port};
-	return (struct rewriting){server->service_key.vip.word[3], server->service_key.port};
+	const struct connection *owner = decision->owner;
+	struct rewriting to = {.ports = ports};
+	if (!rewrites(method))
+		return to;
+	if (verdict == VERDICT_REQUEST) {
+		to.destination = &server->address;
+		to.ports = join_ports((__be16)ports, real_port(server, ports >> 16));
+		if (method == METHOD_FULLNAT)
+			from_local_address(decision->connection, &to);
+	} else if (owner) {
+		to.source = &owner->destination;
+		to.destination = &owner->source;
+		to.ports = join_ports(owner->destination_port, owner->source_port);
+	} else {
+		to.source = &server->service_key.vip;
+		to.ports = join_ports(server->service_key.port, ports >> 16);
+	}
+	return to;
 }
 
 static __always_inline __u64 mac_to_u64(const __u8 *mac)
@@ -36,13 +58,19 @@ static __always_inline __u32 next_hop_interface(__u64 destination_mac, __u64 sou
 	return destination_mac >> 48 | source_mac >> 48 << 16;
 }
 
+/* The neighbour that a route look-up gave; it may be of another family than the packet. */
+static __always_inline struct address gateway_of(const struct bpf_fib_lookup *fib)
+{
+	return fib->family == AF_INET ? ipv4_address(fib->ipv4_dst) : ipv6_address(fib->ipv6_dst);
+}
+
 static __always_inline void remember_next_hop(struct server *server, const struct bpf_fib_lookup *fib, __u32 now)
 {
 	struct next_hop *hop = &server->next_hop;
 	WRITE_ONCE(hop->destination_mac, mac_to_u64(fib->dmac) | (__u64)fib->ifindex << 48);
 	WRITE_ONCE(hop->source_mac, mac_to_u64(fib->smac) | (__u64)(fib->ifindex >> 16) << 48);
 	WRITE_ONCE(hop->mtu, fib->tot_len);
-	server->gateway = ipv4_address(fib->ipv4_dst);
+	server->gateway = gateway_of(fib);
 	WRITE_ONCE(hop->good_until, now + TICKS_A_SECOND);
 }
 
@@ -55,13 +83,20 @@ static __always_inline bool remembers(const struct next_hop *hop)
  * Ask for the way out: of a request to its server, as IPVS does by the server's address alone (what is found is remembered for
  * every client), or of a reply to its client, from the service's address.
  */
-static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, __be32 source, __be32 destination,
-					  __u32 interface)
+static __always_inline long look_up_route(void *ctx, struct bpf_fib_lookup *fib, const struct address *source,
+					  const struct address *destination, __u32 interface)
 {
-	fib->family = AF_INET;
-	fib->ipv4_src = source;
-	fib->ipv4_dst = destination;
 	fib->ifindex = interface;
+	if (is_ipv4(destination)) {
+		fib->family = AF_INET;
+		fib->ipv4_src = source ? source->word[3] : 0;
+		fib->ipv4_dst = destination->word[3];
+	} else {
+		fib->family = AF_INET6;
+		if (source)
+			__builtin_memcpy(fib->ipv6_src, source->word, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, destination->word, sizeof(fib->ipv6_dst));
+	}
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 

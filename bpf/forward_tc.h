@@ -2,7 +2,7 @@
 /* The complete path: the kernel's helpers keep checksum offloads right, and its neighbour table finds the MAC. */
 #pragma once
 
-#include "forward.h"
+#include "tunnel.h"
 
 enum {
 	MAX_OPTIONS = 40,
@@ -35,92 +35,273 @@ __noinline int is_source_routed(struct __sk_buff *skb, __u32 length)
 	return false;
 }
 
-struct exit {
-	__u32 interface;
-	__be32 gateway;
+/* All that sending needs to know of a packet; nothing of it points into the frame, which helpers may move. */
+struct sending {
+	struct tuple from;
+	struct tuple to;
+	struct inner inner; /* as it is to be, TTL included */
+	__u32 server;
+	__u32 l4_offset; /* 0: there is no layer 4 in it (a later fragment) */
+	__u32 length;	 /* of layer 3; of what is to be segmented, of one segment */
+	__u8 method;
+	bool request;
+	bool segmented;	    /* the kernel cuts it into segments that fit */
+	bool ttl_done;	    /* the kernel has routed it already, and counted that hop */
+	struct address via; /* found: the neighbour to send to */
+	__u32 interface;    /* found */
+	__u32 mtu;	    /* found: of the way out, for this packet without what a tunnel adds */
 };
 
-/* The route, if it may be asked: the kernel answers only where it forwards. */
-static __noinline int look_up_exit(struct __sk_buff *skb, struct server *server, enum verdict verdict, __u32 length,
-				   struct exit *exit)
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sending);
+} sendings SEC(".maps");
+
+static __always_inline enum drop_reason fits(struct sending *sending, const struct server *server, __u32 mtu)
 {
-	struct iphdr *ip = (void *)(long)skb->data + sizeof(struct ethhdr);
-	if (!server || !exit || (void *)(ip + 1) > (void *)(long)skb->data_end)
-		return DROP_NO_ROUTE;
-	struct bpf_fib_lookup fib = {.tot_len = length};
-	bool reply = verdict == VERDICT_REPLY;
-	__be32 source = reply ? server->service_key.vip.word[3] : 0;
-	__be32 destination = reply ? ip->daddr : server->address.word[3];
-	long result = look_up_route(skb, &fib, source, destination, skb->ifindex);
-	exit->interface = fib.ifindex;
-	exit->gateway = fib.ipv4_dst;
-	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
-		if (!reply)
-			remember_next_hop(server, &fib, now_in_ticks());
+	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+	sending->mtu = mtu > added ? mtu - added : 0;
+	if (added && sending->mtu < (sending->inner.ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU))
+		return DROP_TUNNEL_MTU;
+	if (added && sending->segmented)
 		return DROP_REASONS;
+	return sending->length > sending->mtu ? DROP_TOO_BIG : DROP_REASONS;
+}
+
+/* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
+__noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
+{
+	struct server *server = sending ? server_at(sending->server) : NULL;
+	if (!server)
+		return DROP_NO_ROUTE;
+	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+	struct bpf_fib_lookup fib = {.tot_len = sending->segmented ? 1 : sending->length + added};
+	struct address source = sending->to.source;
+	struct address destination = sending->request ? server->address : sending->to.destination;
+	long result = look_up_route(skb, &fib, sending->request ? NULL : &source, &destination, skb->ifindex);
+	sending->interface = fib.ifindex;
+	sending->via = gateway_of(&fib);
+	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		if (sending->request)
+			remember_next_hop(server, &fib, now_in_ticks());
+		return fits(sending, server, fib.tot_len);
 	}
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return DROP_REASONS;
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return DROP_TOO_BIG;
-	if (reply || !server->interface)
+		return fits(sending, server, fib.tot_len);
+	if (!sending->request || !server->interface)
 		return DROP_NO_ROUTE;
-	exit->interface = server->interface;
-	exit->gateway = server->address.word[3];
+	sending->interface = server->interface;
+	sending->via = server->address;
 	return DROP_REASONS;
 }
 
-static __always_inline int find_exit(struct __sk_buff *skb, const struct packet *packet, struct server *server,
-				     enum verdict verdict, struct exit *exit)
+/* Where a packet leaves, or why it can't. */
+static __always_inline enum drop_reason find_exit(struct __sk_buff *skb, struct server *server, struct sending *sending)
 {
 	const struct next_hop *hop = &server->next_hop;
-	/* of what is to be segmented, a segment has to fit */
-	__u32 length = skb->gso_size ? skb->gso_size + packet->headers : packet->length;
-	if (verdict == VERDICT_REPLY || !remembers(hop))
-		return look_up_exit(skb, server, verdict, length, exit);
-	exit->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
-	exit->gateway = server->gateway.word[3];
-	return length > READ_ONCE(hop->mtu) ? DROP_TOO_BIG : DROP_REASONS;
+	if (!sending->request || !remembers(hop))
+		return look_up_exit(skb, sending);
+	sending->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
+	sending->via = server->gateway;
+	return fits(sending, server, READ_ONCE(hop->mtu));
 }
 
-static __always_inline bool rewrite_tc(struct __sk_buff *skb, const struct packet *packet, struct rewriting to,
-				       enum verdict verdict)
+/* One address of a packet and what depends on it: the checksums of layer 4 (`check_at`, if there is one) and of IPv4. */
+static __always_inline bool replace_address(struct __sk_buff *skb, const struct address *from, const struct address *to,
+					    bool destination, __u32 check_at, __u64 flags)
 {
-	bool request = verdict == VERDICT_REQUEST;
-	bool udp = packet->tuple.protocol == IPPROTO_UDP;
-	__be32 from = request ? packet->ip->daddr : packet->ip->saddr;
-	__be16 from_port = packet->ports[request];
-	__u32 l4 = packet->l4_offset;
-	__u32 address_at =
-		sizeof(struct ethhdr) + (request ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr));
-	__u32 port_at = l4 + (request ? offsetof(struct udphdr, dest) : offsetof(struct udphdr, source));
-	__u32 check_at = l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
-	__u64 zero_means_none = udp ? BPF_F_MARK_MANGLED_0 : 0;
-
-	return !bpf_l4_csum_replace(skb, check_at, from, to.address, BPF_F_PSEUDO_HDR | zero_means_none | 4) &&
-	       (from_port == to.port || !bpf_l4_csum_replace(skb, check_at, from_port, to.port, zero_means_none | 2)) &&
-	       !bpf_l3_csum_replace(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, check), from, to.address, 4) &&
-	       !bpf_skb_store_bytes(skb, address_at, &to.address, sizeof(to.address), 0) &&
-	       (from_port == to.port || !bpf_skb_store_bytes(skb, port_at, &to.port, sizeof(to.port), 0));
+	bool ipv4 = is_ipv4(from);
+	__u32 size = ipv4 ? 4 : 16;
+	__u32 skipped = ipv4 ? 3 : 0;
+	__u32 at = sizeof(struct ethhdr) +
+		   (ipv4	  ? destination ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr)
+		    : destination ? offsetof(struct ipv6hdr, daddr)
+				  : offsetof(struct ipv6hdr, saddr));
+	__s64 difference = ipv4 ? bpf_csum_diff(&from->word[3], 4, &to->word[3], 4, 0)
+				: bpf_csum_diff(from->word, 16, to->word, 16, 0);
+	if (check_at && bpf_l4_csum_replace(skb, check_at, 0, difference, flags | BPF_F_PSEUDO_HDR))
+		return false;
+	if (ipv4 && bpf_l3_csum_replace(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, check), from->word[3],
+					to->word[3], 4))
+		return false;
+	return !bpf_skb_store_bytes(skb, at, ipv4 ? &to->word[skipped] : to->word, size, 0);
 }
 
-/* `hop`: the packet's time to live is to go down here. */
-static __always_inline enum drop_reason send_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
-						enum verdict verdict, bool hop, int *action)
+static __always_inline bool same_address(const struct address *a, const struct address *b)
 {
-	struct exit exit;
-	if (hop && packet->ip->ttl <= 1)
-		return DROP_TTL_EXCEEDED;
-	enum drop_reason reason = find_exit(skb, packet, decision->server, verdict, &exit);
-	if (reason != DROP_REASONS)
-		return reason;
-	if (!account(packet, decision, verdict))
-		return DROP_ENDED;
-	if (hop)
-		decrement_ttl(packet->ip);
-	if (decision->rewrite && !rewrite_tc(skb, packet, rewriting_of(decision, verdict), verdict))
-		return DROP_REWRITE;
-	struct bpf_redir_neigh next = {.nh_family = AF_INET, .ipv4_nh = exit.gateway};
-	*action = bpf_redirect_neigh(exit.interface, &next, sizeof(next), 0);
-	return DROP_REASONS;
+	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]));
+}
+
+/* Where the checksum of a packet's layer 4 is, 0 where it has none that depends on addresses or can be mended here. */
+static __always_inline __u32 check_offset(const struct sending *sending)
+{
+	if (!sending->l4_offset)
+		return 0;
+	if (sending->from.protocol == IPPROTO_TCP)
+		return sending->l4_offset + offsetof(struct tcphdr, check);
+	return sending->from.protocol == IPPROTO_UDP ? sending->l4_offset + offsetof(struct udphdr, check) : 0;
+}
+
+static __always_inline __u64 check_flags(const struct sending *sending)
+{
+	return sending->from.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+}
+
+static __always_inline bool replace_ports(struct __sk_buff *skb, const struct sending *sending)
+{
+	__u32 check_at = check_offset(sending), ports = sending->to.ports;
+	if (!sending->l4_offset || sending->from.ports == ports)
+		return true;
+	if (check_at && bpf_l4_csum_replace(skb, check_at, sending->from.ports, ports, check_flags(sending) | 4))
+		return false;
+	return !bpf_skb_store_bytes(skb, sending->l4_offset, &ports, sizeof(ports), 0);
+}
+
+/* What the kernel and hosts make of an IPv4 packet that becomes one of IPv6, or the reverse (RFC 7915, without fragments). */
+static __always_inline bool write_other_family(struct __sk_buff *skb, const struct sending *sending, bool ipv4)
+{
+	__be16 kind = ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	__u32 payload = sending->inner.length - (ipv4 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	if (bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &kind, sizeof(kind), 0))
+		return false;
+	if (!ipv4) {
+		struct ipv6hdr header = {
+			.flow = bpf_htonl(0x60000000 | (__u32)sending->inner.tos << 20),
+			.payload_len = bpf_htons(payload),
+			.nexthdr = sending->from.protocol,
+			.hop_limit = sending->inner.ttl,
+		};
+		__builtin_memcpy(header.saddr, sending->to.source.word, sizeof(header.saddr));
+		__builtin_memcpy(header.daddr, sending->to.destination.word, sizeof(header.daddr));
+		return !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), &header, sizeof(header), 0);
+	}
+	struct iphdr header = {
+		.version = 4,
+		.ihl = 5,
+		.tos = sending->inner.tos,
+		.tot_len = bpf_htons(payload + sizeof(struct iphdr)),
+		.frag_off = bpf_htons(DONT_FRAGMENT),
+		.ttl = sending->inner.ttl,
+		.protocol = sending->from.protocol,
+		.saddr = sending->to.source.word[3],
+		.daddr = sending->to.destination.word[3],
+	};
+	header.check = ~folded(bpf_csum_diff(NULL, 0, &header, sizeof(header), 0));
+	return !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), &header, sizeof(header), 0);
+}
+
+/* FULLNAT between the families. Only packets without IP options and fragments come here. */
+__noinline int change_family(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending)
+		return false;
+	bool ipv4 = is_ipv4(&sending->to.destination);
+	__u32 check_at = check_offset(sending);
+	__be32 before[8], after[8];
+	__builtin_memcpy(before, sending->from.source.word, 16);
+	__builtin_memcpy(before + 4, sending->from.destination.word, 16);
+	__builtin_memcpy(after, sending->to.source.word, 16);
+	__builtin_memcpy(after + 4, sending->to.destination.word, 16);
+	/* the words before a mapped IPv4 address are no part of its checksum, and there are as many on this side as on the other */
+	if (ipv4)
+		after[0] = after[1] = after[2] = after[4] = after[5] = after[6] = 0;
+	else
+		before[0] = before[1] = before[2] = before[4] = before[5] = before[6] = 0;
+	__s64 difference = bpf_csum_diff(before, sizeof(before), after, sizeof(after), 0);
+	if (check_at && bpf_l4_csum_replace(skb, check_at, 0, difference, check_flags(sending) | BPF_F_PSEUDO_HDR))
+		return false;
+	if (!replace_ports(skb, sending))
+		return false;
+	if (bpf_skb_change_proto(skb, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), 0))
+		return false;
+	return write_other_family(skb, sending, ipv4);
+}
+
+__noinline int rewrite_tc(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending)
+		return false;
+	__u32 check_at = check_offset(sending);
+	__u64 flags = check_flags(sending);
+	if (!same_address(&sending->from.source, &sending->to.source) &&
+	    !replace_address(skb, &sending->from.source, &sending->to.source, false, check_at, flags))
+		return false;
+	if (!same_address(&sending->from.destination, &sending->to.destination) &&
+	    !replace_address(skb, &sending->from.destination, &sending->to.destination, true, check_at, flags))
+		return false;
+	return replace_ports(skb, sending);
+}
+
+__noinline int count_hop_tc(struct __sk_buff *skb)
+{
+	struct ethhdr *eth = (void *)(long)skb->data;
+	struct iphdr *ip = (void *)(eth + 1);
+	struct ipv6hdr *ip6 = (void *)(eth + 1);
+	void *end = (void *)(long)skb->data_end;
+	if ((void *)(ip + 1) > end)
+		return false;
+	if (ip->version == 4) {
+		decrement_ttl(ip);
+		return true;
+	}
+	if ((void *)(ip6 + 1) > end)
+		return false;
+	ip6->hop_limit--;
+	return true;
+}
+
+#include "encapsulate.h"
+
+static __always_inline bool change(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending->ttl_done && !count_hop_tc(skb))
+		return false;
+	if (sending->method == METHOD_TUN)
+		return encapsulate_tc(skb, sending);
+	if (!rewrites(sending->method))
+		return true;
+	if (is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source))
+		return change_family(skb, sending);
+	return rewrite_tc(skb, sending);
+}
+
+/* Change the packet and send it off; the way out is known. */
+__noinline int transmit(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending || !change(skb, sending))
+		return TC_ACT_SHOT;
+	struct bpf_redir_neigh next = {.nh_family = AF_INET6};
+	if (is_ipv4(&sending->via)) {
+		next.nh_family = AF_INET;
+		next.ipv4_nh = sending->via.word[3];
+	} else {
+		__builtin_memcpy(next.ipv6_nh, sending->via.word, sizeof(next.ipv6_nh));
+	}
+	return bpf_redirect_neigh(sending->interface, &next, sizeof(next), 0);
+}
+
+/* A packet's decision, as sending needs it. */
+static __always_inline void prepare(struct __sk_buff *skb, const struct packet *packet, const struct decision *decision,
+				    enum verdict verdict, struct sending *sending)
+{
+	const struct server *server = decision->server;
+	sending->from = packet->tuple;
+	sending->to = packet->tuple;
+	sending->inner = inner_of(packet);
+	sending->server = decision->server_index;
+	sending->l4_offset = packet->ports ? packet->l4_offset : 0;
+	sending->segmented = skb->gso_size;
+	sending->length = skb->gso_size ? skb->gso_size + packet->headers : packet->length;
+	sending->method = decision->connection ? method_of(decision->control) : server->method;
+	sending->request = verdict == VERDICT_REQUEST;
+	struct rewriting to = rewriting_of(packet->tuple.ports, decision, sending->method, verdict);
+	sending->to.ports = to.ports;
+	if (to.source)
+		sending->to.source = *to.source;
+	if (to.destination)
+		sending->to.destination = *to.destination;
 }

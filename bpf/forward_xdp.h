@@ -2,7 +2,7 @@
 /* The fast path: frames are changed in place. What it can't do right goes up to the tc program, before anything is counted. */
 #pragma once
 
-#include "forward.h"
+#include "tunnel.h"
 
 struct way {
 	__u64 destination_mac;
@@ -33,10 +33,10 @@ static __always_inline bool for_this_host(const struct interface *interface, con
  * A server's next hop is remembered for a second; then one packet goes up to tc, which sends it through the kernel's neighbour
  * table (so that the neighbour is probed as always) and remembers anew.
  */
-static __always_inline bool way_to_server(const struct packet *packet, const struct decision *decision, struct way *way)
+static __always_inline bool way_to_server(const struct server *server, __u32 length, struct way *way)
 {
-	const struct next_hop *hop = &decision->server->next_hop;
-	if (!remembers(hop) || packet->length > READ_ONCE(hop->mtu))
+	const struct next_hop *hop = &server->next_hop;
+	if (!remembers(hop) || length > READ_ONCE(hop->mtu))
 		return false;
 	way->destination_mac = READ_ONCE(hop->destination_mac);
 	way->source_mac = READ_ONCE(hop->source_mac);
@@ -44,14 +44,13 @@ static __always_inline bool way_to_server(const struct packet *packet, const str
 	return true;
 }
 
-/* The headers are found again: so nothing of the fast path has to be in memory. */
-static __noinline int look_up_client(struct xdp_md *ctx, __be32 vip, struct way *way)
+static __noinline int look_up_client(struct xdp_md *ctx, const struct address *vip, const struct address *client,
+				     __u32 length, struct way *way)
 {
-	struct iphdr *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
-	if (!way || (void *)(ip + 1) > (void *)(long)ctx->data_end)
+	if (!vip || !client || !way)
 		return false;
-	struct bpf_fib_lookup fib = {.tot_len = bpf_ntohs(ip->tot_len)};
-	if (look_up_route(ctx, &fib, vip, ip->daddr, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
+	struct bpf_fib_lookup fib = {.tot_len = length};
+	if (look_up_route(ctx, &fib, vip, client, ctx->ingress_ifindex) != BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	way->destination_mac = mac_to_u64(fib.dmac);
 	way->source_mac = mac_to_u64(fib.smac);
@@ -61,9 +60,8 @@ static __noinline int look_up_client(struct xdp_md *ctx, __be32 vip, struct way 
 
 /* For the same reason the first answer of a connection goes through tc, and one answer of each server every second. */
 static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packet *packet,
-					  const struct decision *decision, struct way *way)
+					  const struct decision *decision, const struct rewriting *to, struct way *way)
 {
-	struct way found = {};
 	struct next_hop *hop = &decision->server->next_hop;
 	if (packet->tcp_flags & TCP_SYN)
 		return false;
@@ -71,7 +69,9 @@ static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packe
 		WRITE_ONCE(hop->answers_until, now_in_ticks() + TICKS_A_SECOND);
 		return false;
 	}
-	if (!look_up_client(ctx, decision->server->service_key.vip.word[3], &found))
+	struct address client = packet->tuple.destination; /* copies are pointed at: see `find` */
+	struct way found;
+	if (!look_up_client(ctx, to->source, to->destination ? to->destination : &client, packet->length, &found))
 		return false;
 	*way = found;
 	return true;
@@ -79,10 +79,7 @@ static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packe
 
 static __always_inline __u16 checksum_plus(__u16 checksum, __u32 difference)
 {
-	__u32 sum = (__u16)~checksum + (difference & 0xffff) + (difference >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return ~folded((__u16)~checksum + (difference & 0xffff) + (difference >> 16));
 }
 
 /* What replacing one 32-bit word does to a ones' complement sum, folded to less than 18 bits. */
@@ -91,43 +88,171 @@ static __always_inline __u32 difference_of(__be32 from, __be32 to)
 	return (~from & 0xffff) + (~from >> 16) + (to & 0xffff) + (to >> 16);
 }
 
-static __always_inline void rewrite_xdp(struct packet *packet, struct rewriting to, enum verdict verdict)
+static __always_inline __u32 write_ipv6_address(__be32 *words, const struct address *to)
 {
-	__be32 *address = verdict == VERDICT_REQUEST ? &packet->ip->daddr : &packet->ip->saddr;
-	__be16 *port = &packet->ports[verdict == VERDICT_REQUEST];
-	__u32 address_difference = difference_of(*address, to.address);
-	__u32 difference = address_difference + difference_of(*port, to.port);
+	__u32 difference = 0;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		difference += difference_of(words[i], to->word[i]);
+		words[i] = to->word[i];
+	}
+	return difference;
+}
+
+static __always_inline __u32 write_ipv4_address(struct iphdr *ip, __be32 *address, __be32 to)
+{
+	__u32 difference = difference_of(*address, to);
+	ip->check = checksum_plus(ip->check, difference);
+	*address = to;
+	return difference;
+}
+
+static __always_inline void rewrite_xdp(struct packet *packet, const struct rewriting *to)
+{
+	__u32 difference = difference_of(*(__u32 *)packet->ports, to->ports);
+	*(__u32 *)packet->ports = to->ports;
+	if (packet->ip) {
+		if (to->source)
+			difference += write_ipv4_address(packet->ip, &packet->ip->saddr, to->source->word[3]);
+		if (to->destination)
+			difference += write_ipv4_address(packet->ip, &packet->ip->daddr, to->destination->word[3]);
+	} else if (packet->ip6) {
+		if (to->source)
+			difference += write_ipv6_address(packet->ip6->saddr, to->source);
+		if (to->destination)
+			difference += write_ipv6_address(packet->ip6->daddr, to->destination);
+	}
 	if (packet->tcp) {
 		packet->tcp->check = checksum_plus(packet->tcp->check, difference);
 	} else if (packet->udp && packet->udp->check) {
 		__u16 check = checksum_plus(packet->udp->check, difference);
 		packet->udp->check = check ? check : 0xffff;
 	}
-	packet->ip->check = checksum_plus(packet->ip->check, address_difference);
-	*address = to.address;
-	*port = to.port;
+}
+
+static __always_inline void write_macs(struct ethhdr *eth, const struct way *way)
+{
+	*(__u64 *)eth = (way->destination_mac & MAC_MASK) | way->source_mac << 48;
+	*(__u32 *)((void *)eth + 8) = way->source_mac >> 16;
+}
+
+static __always_inline int leave_xdp(struct xdp_md *ctx, const struct interface *out, const struct way *way)
+{
+	if (way->interface == ctx->ingress_ifindex && out->xdp_sending == XDP_SENDING_DIRECT)
+		return XDP_TX;
+	return bpf_redirect(way->interface, 0);
+}
+
+static __always_inline void count_hop(struct packet *packet)
+{
+	if (packet->ip)
+		decrement_ttl(packet->ip);
+	else if (packet->ip6)
+		packet->ip6->hop_limit--;
+}
+
+static __always_inline int lost_in_xdp(void)
+{
+	count_drop(DROP_REWRITE);
+	return XDP_DROP;
+}
+
+/* The tunnel's own header, at a distance from the frame's start that is the same for all of one family. */
+static __always_inline bool write_tunnel_xdp(struct xdp_md *ctx, __u32 at, const struct server *server,
+					     const struct inner *inner)
+{
+	struct cursor cursor = {(void *)(long)ctx->data + at, (void *)(long)ctx->data_end};
+	if (server->tunnel.type == TUNNEL_GUE) {
+		struct udphdr *udp = take(&cursor, struct udphdr);
+		struct guehdr *gue = take(&cursor, struct guehdr);
+		if (!udp || !gue)
+			return false;
+		fill_gue(udp, gue, &server->tunnel, inner);
+	} else if (server->tunnel.type == TUNNEL_GRE) {
+		struct grehdr *gre = take(&cursor, struct grehdr);
+		if (!gre)
+			return false;
+		fill_gre(gre, &server->tunnel, inner);
+	}
+	return true;
+}
+
+/* Make room in front and write the outer headers. False if the driver left no room: nothing can be done then. */
+__noinline int encapsulate_xdp(struct xdp_md *ctx, __u32 server_index, const struct inner *inner, const struct way *way)
+{
+	struct server *server = server_at(server_index);
+	if (!server || !inner || !way || bpf_xdp_adjust_head(ctx, -(int)overhead(server)))
+		return false;
+	struct cursor cursor = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
+	struct ethhdr *eth = take(&cursor, struct ethhdr);
+	if (!eth)
+		return false;
+	write_macs(eth, way);
+	if (is_ipv4(&server->address)) {
+		struct iphdr *outer = take(&cursor, struct iphdr);
+		if (!outer)
+			return false;
+		eth->h_proto = bpf_htons(ETH_P_IP);
+		fill_outer_ipv4(outer, server, inner);
+		return write_tunnel_xdp(ctx, sizeof(struct ethhdr) + sizeof(struct iphdr), server, inner);
+	}
+	struct ipv6hdr *outer = take(&cursor, struct ipv6hdr);
+	if (!outer)
+		return false;
+	eth->h_proto = bpf_htons(ETH_P_IPV6);
+	fill_outer_ipv6(outer, server, inner);
+	return write_tunnel_xdp(ctx, sizeof(struct ethhdr) + sizeof(struct ipv6hdr), server, inner);
+}
+
+/*
+ * What only the complete path can do: another family behind the director, a tunnel with checksums, telling the server who the
+ * client is, and the director's own stack as a real server.
+ */
+static __always_inline bool is_for_tc(const struct packet *packet, const struct decision *decision, __u32 method,
+				      enum verdict verdict)
+{
+	const struct server *server = decision->server;
+	bool ipv4 = packet->ip;
+	if (unlikely(server->local))
+		return true;
+	if (method == METHOD_TUN)
+		return server->tunnel.checksum != TUNNEL_NOCSUM;
+	if (likely(method != METHOD_FULLNAT))
+		return false;
+	if (verdict == VERDICT_REQUEST)
+		return is_ipv4(&server->address) != ipv4 || (packet->tcp && !(decision->control & SETTLED));
+	return !decision->owner || is_ipv4(&decision->owner->source) != ipv4 ||
+	       (packet->tcp && !(READ_ONCE(decision->owner->control) & SETTLED));
 }
 
 static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in, struct packet *packet,
 				       struct decision *decision, enum verdict verdict)
 {
 	struct way way;
-	if (packet->ip->ttl <= 1)
+	__u32 method = method_of(decision->control);
+	bool request = verdict == VERDICT_REQUEST;
+	if (ttl_of(packet) <= 1 || is_for_tc(packet, decision, method, verdict))
 		return XDP_PASS;
-	if (!(verdict == VERDICT_REQUEST ? way_to_server(packet, decision, &way)
-					 : way_to_client(ctx, packet, decision, &way)))
+	struct rewriting to = rewriting_of(packet->tuple.ports, decision, method, verdict);
+	__u32 added = method == METHOD_TUN ? overhead(decision->server) : 0;
+	if (!(request ? way_to_server(decision->server, packet->length + added, &way)
+		      : way_to_client(ctx, packet, decision, &to, &way)))
 		return XDP_PASS;
 	struct interface *out = likely(way.interface == in->index) ? in : interface_at(way.interface);
 	if (!out || out->xdp_sending == XDP_SENDING_NOT)
 		return XDP_PASS;
 	if (!account(packet, decision, verdict))
 		return XDP_PASS;
-	if (decision->rewrite)
-		rewrite_xdp(packet, rewriting_of(decision, verdict), verdict);
-	decrement_ttl(packet->ip);
-	*(__u64 *)packet->eth = (way.destination_mac & MAC_MASK) | way.source_mac << 48;
-	*(__u32 *)((void *)packet->eth + 8) = way.source_mac >> 16;
-	if (way.interface == ctx->ingress_ifindex && out->xdp_sending == XDP_SENDING_DIRECT)
-		return XDP_TX;
-	return bpf_redirect(way.interface, 0);
+	if (rewrites(method))
+		rewrite_xdp(packet, &to);
+	if (method == METHOD_TUN) {
+		struct inner inner = inner_of(packet);
+		struct way chosen = way;
+		count_hop(packet);
+		return encapsulate_xdp(ctx, decision->server_index, &inner, &chosen) ? leave_xdp(ctx, out, &way)
+										     : lost_in_xdp();
+	}
+	count_hop(packet);
+	write_macs(packet->eth, &way);
+	return leave_xdp(ctx, out, &way);
 }

@@ -58,7 +58,7 @@ enum {
 enum { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
 enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2, TC_ACT_REDIRECT = 7 };
 enum { PACKET_HOST = 0 };
-enum { AF_INET = 2 };
+enum { AF_INET = 2, AF_INET6 = 10 };
 enum { CLOCK_MONOTONIC = 1 };
 
 struct xdp_md {
@@ -106,8 +106,21 @@ struct __sk_buff {
 };
 
 #define ETH_ALEN 6
-enum { ETH_P_IP = 0x0800 };
-enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };
+enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
+enum {
+	IPPROTO_HOPOPTS = 0,
+	IPPROTO_ICMP = 1,
+	IPPROTO_IPIP = 4,
+	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
+	IPPROTO_IPV6 = 41,
+	IPPROTO_ROUTING = 43,
+	IPPROTO_FRAGMENT = 44,
+	IPPROTO_GRE = 47,
+	IPPROTO_ICMPV6 = 58,
+	IPPROTO_DSTOPTS = 60,
+	IPPROTO_SCTP = 132,
+};
 
 struct ethhdr {
 	__u8 h_dest[ETH_ALEN];
@@ -126,6 +139,35 @@ struct iphdr {
 	__u16 check;
 	__be32 saddr;
 	__be32 daddr;
+};
+
+struct ipv6hdr {
+	__be32 flow; /* version, traffic class, flow label */
+	__be16 payload_len;
+	__u8 nexthdr;
+	__u8 hop_limit;
+	__be32 saddr[4];
+	__be32 daddr[4];
+};
+
+/* Of every IPv6 extension header but the fragment's, whose second byte is reserved. */
+struct ipv6_opt_hdr {
+	__u8 nexthdr;
+	__u8 hdrlen; /* in units of 8 bytes, without the first */
+};
+
+struct frag_hdr {
+	__u8 nexthdr;
+	__u8 reserved;
+	__be16 frag_off;
+	__be32 identification;
+};
+
+struct sctphdr {
+	__be16 source;
+	__be16 dest;
+	__be32 vtag;
+	__u32 checksum;
 };
 
 struct tcphdr {
@@ -166,10 +208,14 @@ struct bpf_fib_lookup {
 	__u32 ifindex; /* in: where the packet came in; out: where it goes out */
 	__u8 tos;
 	__u8 pad[3];
-	__be32 ipv4_src;
-	__u32 ipv6_src_rest[3];
-	__be32 ipv4_dst; /* out: the gateway, if there is one */
-	__u32 ipv6_dst_rest[3];
+	union {
+		__be32 ipv4_src;
+		__be32 ipv6_src[4];
+	};
+	union { /* out: the gateway, if there is one */
+		__be32 ipv4_dst;
+		__be32 ipv6_dst[4];
+	};
 	__be16 h_vlan_proto;
 	__be16 h_vlan_tci;
 	__u8 smac[ETH_ALEN];
@@ -185,19 +231,39 @@ struct bpf_redir_neigh {
 	};
 };
 
-enum { BPF_F_INGRESS = 1 << 0 };
+enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
+enum { BPF_F_INGRESS = 1 };
+enum { BPF_ADJ_ROOM_NET = 0, BPF_ADJ_ROOM_MAC = 1 };
+enum {
+	BPF_F_ADJ_ROOM_FIXED_GSO = 1 << 0,
+	BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 = 1 << 1,
+	BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 = 1 << 2,
+	BPF_F_ADJ_ROOM_ENCAP_L4_GRE = 1 << 3,
+	BPF_F_ADJ_ROOM_ENCAP_L4_UDP = 1 << 4,
+	BPF_F_ADJ_ROOM_NO_CSUM_RESET = 1 << 5,
+};
 enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key)__unused = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) __unused = (void *)2;
 static long (*bpf_map_delete_elem)(void *map, const void *key) __unused = (void *)3;
 static __u64 (*bpf_ktime_get_ns)(void) __unused = (void *)5;
+static __u32 (*bpf_get_prandom_u32)(void) __unused = (void *)7;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
 				   __u64 flags) __unused = (void *)9;
 static long (*bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
 				   __u64 flags) __unused = (void *)10;
 static long (*bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
 				   __u64 flags) __unused = (void *)11;
+static long (*bpf_clone_redirect)(struct __sk_buff *skb, __u32 ifindex, __u64 flags) __unused = (void *)13;
+static __s64 (*bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size,
+			      __u32 seed) __unused = (void *)28;
+static long (*bpf_skb_change_proto)(struct __sk_buff *skb, __be16 protocol, __u64 flags) __unused = (void *)31;
+static long (*bpf_skb_change_tail)(struct __sk_buff *skb, __u32 length, __u64 flags) __unused = (void *)38;
+static long (*bpf_xdp_adjust_head)(struct xdp_md *ctx, int delta) __unused = (void *)44;
+static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 difference, __u32 mode,
+				   __u64 flags) __unused = (void *)50;
+static long (*bpf_ringbuf_output)(void *ring, const void *data, __u64 size, __u64 flags) __unused = (void *)130;
 static long (*bpf_skb_load_bytes)(const struct __sk_buff *skb, __u32 offset, void *to,
 				  __u32 length) __unused = (void *)26;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) __unused = (void *)23;

@@ -8,7 +8,8 @@ enum direction {
 	INPUT,	    /* client to server, when the answers come through us too */
 	OUTPUT,	    /* server to client */
 	INPUT_ONLY, /* client to server, when the answers go another way */
-	DIRECTION_SLOTS = 4,
+	SECURE = 4, /* the same with secure_tcp, which believes in a connection only when its server does */
+	DIRECTION_SLOTS = 8,
 };
 
 enum tcp_event { EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NOTHING, EVENTS };
@@ -50,6 +51,27 @@ static const __u8 next_state[DIRECTION_SLOTS][EVENTS][STATE_SLOTS] = {
 		[EVENT_RST] =	  {CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL},
 		[EVENT_NOTHING] = {CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL},
 	},
+	[SECURE | INPUT] = {
+		[EVENT_SYN] =	  {SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA},
+		[EVENT_FIN] =	  {CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA},
+		[EVENT_ACK] =	  {ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA},
+		[EVENT_RST] =	  {CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL},
+		[EVENT_NOTHING] = {CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL},
+	},
+	[SECURE | OUTPUT] = {
+		[EVENT_SYN] =	  {SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA},
+		[EVENT_FIN] =	  {TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW},
+		[EVENT_ACK] =	  {ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES},
+		[EVENT_RST] =	  {CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL},
+		[EVENT_NOTHING] = {CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL},
+	},
+	[SECURE | INPUT_ONLY] = {
+		[EVENT_SYN] =	  {SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA},
+		[EVENT_FIN] =	  {CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW},
+		[EVENT_ACK] =	  {ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES},
+		[EVENT_RST] =	  {CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL},
+		[EVENT_NOTHING] = {CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL},
+	},
 };
 
 /* What a listing counts as ActiveConn; all others, and all of UDP, are InActConn. */
@@ -79,7 +101,7 @@ static __always_inline enum tcp_event tcp_event(__u8 flags)
 	return flags & TCP_ACK ? EVENT_ACK : EVENT_NOTHING;
 }
 
-static __always_inline __u32 state_after(__u32 state, enum direction direction, __u8 protocol, __u8 tcp_flags)
+static __always_inline __u32 state_after(__u32 state, __u32 direction, __u8 protocol, __u8 tcp_flags)
 {
 	if (protocol != IPPROTO_TCP)
 		return STATE_UDP;

@@ -77,6 +77,10 @@ class OutOfRange(Refused):
     message = "Numerical result out of range"
 
 
+class FullnatRefused(Refused):
+    """Local addresses that can't be, or FULLNAT where it can't be; the message says what, and how to mend it."""
+
+
 class TableFull(Refused):
     message = "Memory allocation problem"
 

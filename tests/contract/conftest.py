@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from ipaddress import ip_interface
 
 import pytest
 
+from pylvs.director.memory import MemoryDirector
 from pylvs.director.port import Director
-from tests.ipvsadm import director as memory_director
 from tests.packets.conftest import loaded
 from tests.packets.plane import Plane
 
 __all__ = ["loaded"]
 
-FEATURES = frozenset({"ipv6", "marks", "sctp", "tunnels", "persistence", "thresholds", "one-packet", "schedulers"})
-"""What a director may lack: everything beyond TCP and UDP over IPv4 by NAT and DR with rr, wrr, lc and wlc."""
+INTERFACES = tuple(map(ip_interface, ("192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/24", "fd00::1/64")))
+"""What both directors have."""
+
+FEATURES = frozenset({"schedulers", "engines"})
+"""What a director may lack: schedulers beyond rr, wrr, lc and wlc with their flags, and persistence engines."""
 
 
 def _memory(request: pytest.FixtureRequest) -> Director:
     del request
-    return memory_director()
+    return MemoryDirector(INTERFACES)
 
 
 def _ebpf(request: pytest.FixtureRequest) -> Director:
     plane: Plane = request.getfixturevalue("loaded")
+    request.getfixturevalue("addressed")
     plane.reset()
     return plane.director
+
+
+@pytest.fixture(scope="package")
+def addressed(loaded: Plane) -> None:
+    """The addresses that the director in memory believes to have."""
+    del loaded
+    for interface in INTERFACES:
+        subprocess.run(["ip", "address", "replace", str(interface), "dev", "eth0", "nodad"], check=True)
+    subprocess.run(["ip", "-6", "route", "replace", "fd00:1::/64", "dev", "eth0"], check=True)
 
 
 DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {

@@ -8,9 +8,10 @@ from ipaddress import IPv4Address
 import pytest
 
 from pylvs.director.port import Director
-from pylvs.director.rules import SCHEDULERS
+from pylvs.director.rules import MOST_LOCAL_ADDRESSES, SCHEDULERS
 from pylvs.errors import (
     DestinationExists,
+    FullnatRefused,
     InvalidOperation,
     NoSuchDestination,
     NoSuchService,
@@ -37,7 +38,7 @@ from pylvs.model import (
     parse_address,
 )
 
-NAT, DR, TUN = ForwardingMethod.NAT, ForwardingMethod.DR, ForwardingMethod.TUN
+NAT, DR, TUN, FULLNAT = ForwardingMethod.NAT, ForwardingMethod.DR, ForwardingMethod.TUN, ForwardingMethod.FULLNAT
 
 
 def endpoint(address: str, port: int) -> Endpoint:
@@ -243,7 +244,8 @@ def test_refuses_a_server_of_the_other_family(director: Director) -> None:
 
 def test_takes_its_own_address_for_a_server(director: Director) -> None:
     director.add_service(WEB)
-    director.add_server(VIP, RealServer(endpoint("127.0.0.1", 80), NAT))
+    director.add_server(VIP, RealServer(endpoint("127.0.0.1", 80), DR))
+    director.add_server(VIP, RealServer(endpoint("192.0.2.1", 80), DR))
 
 
 # --- counters and timeouts
@@ -271,24 +273,15 @@ def test_flushing_keeps_the_timeouts(director: Director) -> None:
     assert director.timeouts() == Timeouts(tcp=10, tcp_fin=11, udp=12)
 
 
-# --- what a director may lack
+# --- kinds of services and servers
 
 
-@pytest.mark.feature("schedulers")
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_holds_every_scheduler(director: Director, scheduler: str) -> None:
-    director.add_service(WEB.replace(scheduler=scheduler, flags=0x18))
-    assert services(director) == {WEB.replace(scheduler=scheduler, flags=0x18)}
-
-
-@pytest.mark.feature("ipv6")
 @pytest.mark.parametrize("address", ["::", "ff02::1", "fe80::6", "::ffff:192.0.2.1"])
 def test_refuses_an_ipv6_server_that_is_not_one_machine(director: Director, address: str) -> None:
     director.add_service(VirtualService(VIP6))
     refuses(InvalidOperation, lambda: director.add_server(VIP6, RealServer(endpoint(address, 80))), director)
 
 
-@pytest.mark.feature("ipv6")
 def test_holds_ipv6(director: Director) -> None:
     director.add_service(VirtualService(VIP6))
     server = RealServer(endpoint("fd00:1::11", 8080), NAT)
@@ -296,7 +289,6 @@ def test_holds_ipv6(director: Director) -> None:
     assert servers(director, VIP6) == [server]
 
 
-@pytest.mark.feature("marks")
 def test_tells_marks_apart_by_family(director: Director) -> None:
     director.add_service(VirtualService(MARK))
     refuses(NoSuchService, lambda: director.delete_service(FirewallMark(7, family=6)), director)
@@ -305,14 +297,12 @@ def test_tells_marks_apart_by_family(director: Director) -> None:
     assert services(director) == {VirtualService(FirewallMark(7, family=6))}
 
 
-@pytest.mark.feature("sctp")
 def test_holds_sctp(director: Director) -> None:
     service = VirtualService(VirtualAddress(Protocol.SCTP, endpoint("192.0.2.80", 36412)))
     director.add_service(service)
     assert services(director) == {service}
 
 
-@pytest.mark.feature("thresholds")
 def test_refuses_a_lower_threshold_above_the_upper(director: Director) -> None:
     director.add_service(WEB)
     limited = RS1.replace(upper_threshold=10, lower_threshold=10)
@@ -323,23 +313,21 @@ def test_refuses_a_lower_threshold_above_the_upper(director: Director) -> None:
     refuses(OutOfRange, lambda: director.add_server(VIP, wrong.replace(endpoint=RS2.endpoint)), director)
 
 
-@pytest.mark.feature("persistence")
 def test_holds_persistence(director: Director) -> None:
-    service = WEB.replace(persistence=60, netmask=IPv4Address("255.255.255.0"), persistence_engine="sip")
+    service = WEB.replace(persistence=60, netmask=IPv4Address("255.255.255.0"))
     director.add_service(service)
     assert services(director) == {service}
     refuses(SchedulerNotFound, lambda: director.edit_service(service.replace(persistence_engine="nosuch")), director)
+    director.edit_service(WEB)
+    assert services(director) == {WEB}
 
 
-@pytest.mark.feature("persistence")
-@pytest.mark.feature("ipv6")
 @pytest.mark.parametrize("length", [0, 129])
 def test_refuses_an_impossible_prefix(director: Director, length: int) -> None:
     service = VirtualService(VIP6, persistence=60, netmask=length)
     refuses(InvalidOperation, lambda: director.add_service(service), director)
 
 
-@pytest.mark.feature("one-packet")
 def test_holds_one_packet_scheduling(director: Director) -> None:
     service = VirtualService(VIP_UDP, one_packet=True)
     director.add_service(service)
@@ -353,7 +341,6 @@ TUNNELS = [
 ]
 
 
-@pytest.mark.feature("tunnels")
 @pytest.mark.parametrize("tunnel", TUNNELS, ids=str)
 def test_holds_tunnels(director: Director, tunnel: Tunnel) -> None:
     director.add_service(WEB)
@@ -362,18 +349,171 @@ def test_holds_tunnels(director: Director, tunnel: Tunnel) -> None:
     assert servers(director) == [server]
 
 
-@pytest.mark.feature("tunnels")
 def test_refuses_gue_without_a_port(director: Director) -> None:
     director.add_service(WEB)
     server = RealServer(RS1.endpoint, TUN, tunnel=Tunnel(TunnelType.GUE))
     refuses(InvalidOperation, lambda: director.add_server(VIP, server), director)
 
 
-@pytest.mark.feature("tunnels")
-@pytest.mark.feature("ipv6")
 def test_takes_servers_of_the_other_family_through_a_tunnel(director: Director) -> None:
     director.add_service(WEB)
     director.add_service(VirtualService(VIP6))
     director.add_server(VIP, RealServer(endpoint("fd00:1::11", 80), TUN))
     director.add_server(VIP6, RealServer(RS1.endpoint, TUN))
     refuses(InvalidOperation, lambda: director.edit_server(VIP6, RealServer(RS1.endpoint, DR)), director)
+
+
+def test_holds_a_service_for_every_port(director: Director) -> None:
+    every = VirtualService(tcp("192.0.2.80", 0), "rr", persistence=60)
+    director.add_service(every)
+    director.add_service(WEB)
+    server = RealServer(endpoint("198.51.100.11", 0), NAT)
+    director.add_server(every.id, server)
+    assert services(director) == {every, WEB}
+    assert servers(director, every.id) == [server]
+    director.delete_service(every.id)
+    assert services(director) == {WEB}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_holds_the_highest_mark(director: Director, family: int) -> None:
+    service = VirtualService(FirewallMark(2**32 - 1, family), "wrr", persistence=300)
+    director.add_service(service)
+    server = RealServer(endpoint("198.51.100.11" if family == 4 else "fd00:1::11", 0), NAT)
+    director.add_server(service.id, server)
+    assert services(director) == {service}
+    assert servers(director, service.id) == [server]
+
+
+def test_knows_no_service_of_mark_0(director: Director) -> None:
+    refuses(InvalidOperation, lambda: director.add_service(VirtualService(FirewallMark(0))), director)
+    refuses(NoSuchService, lambda: director.delete_service(FirewallMark(0)), director)
+
+
+@pytest.mark.parametrize("length", [1, 64, 127])
+def test_holds_prefixes(director: Director, length: int) -> None:
+    service = VirtualService(VIP6, persistence=2678400, netmask=length)
+    director.add_service(service)
+    assert services(director) == {service}
+    director.edit_service(service.replace(netmask=None))
+    assert services(director) == {service.replace(netmask=None)}
+
+
+@pytest.mark.parametrize("mask", ["255.255.255.0", "0.0.0.0", "0.0.0.24", "255.0.255.255"])  # noqa: S104 (a mask)
+def test_holds_any_mask(director: Director, mask: str) -> None:
+    service = WEB.replace(persistence=1, netmask=parse_address(mask))
+    director.add_service(service)
+    assert services(director) == {service}
+
+
+def test_edits_thresholds_and_tunnels(director: Director) -> None:
+    director.add_service(WEB)
+    director.add_server(VIP, RealServer(RS1.endpoint, TUN, 1, 20, 10, Tunnel(TunnelType.GUE, 6080)))
+    for edited in (RealServer(RS1.endpoint, TUN, 2, 2**31 - 1), RealServer(RS1.endpoint, NAT, 0, 1, 1)):
+        director.edit_server(VIP, edited)
+        assert servers(director) == [edited]
+
+
+# --- FULLNAT
+
+POOL = (parse_address("192.0.2.1"), parse_address("192.0.2.2"), parse_address("fd00::1"))
+LOCAL = POOL[0]
+POOLED = WEB.replace(local_addresses=POOL)
+FULL = RealServer(endpoint("198.51.100.11", 8080), FULLNAT)
+
+
+def test_holds_local_addresses_in_their_order(director: Director) -> None:
+    director.add_service(POOLED)
+    director.add_server(VIP, FULL)
+    assert services(director) == {POOLED}
+    assert servers(director) == [FULL]
+    for pool in ((POOL[1], POOL[0]), ()):
+        director.edit_service(WEB.replace(local_addresses=pool))
+        assert services(director) == {WEB.replace(local_addresses=pool)}
+    assert servers(director) == [FULL]
+
+
+def test_takes_servers_of_the_other_family_by_fullnat(director: Director) -> None:
+    director.add_service(POOLED)
+    director.add_service(VirtualService(VIP6))
+    other = FULL.replace(endpoint=endpoint("fd00:1::11", 80))
+    director.add_server(VIP, other)
+    director.add_server(VIP6, FULL)
+    assert servers(director) == [other]
+    refuses(InvalidOperation, lambda: director.edit_server(VIP, other.replace(method=NAT)), director)
+
+
+def test_refuses_too_many_local_addresses(director: Director) -> None:
+    director.add_service(WEB)
+    many = WEB.replace(local_addresses=(LOCAL,) * (MOST_LOCAL_ADDRESSES + 1))
+    refuses(FullnatRefused, lambda: director.edit_service(many), director)
+    director.edit_service(WEB.replace(local_addresses=(LOCAL,) * MOST_LOCAL_ADDRESSES))
+
+
+@pytest.mark.parametrize("address", ["192.0.2.3", "198.51.100.11", "127.0.0.1", "fd00::2"])
+def test_refuses_local_addresses_that_are_not_its_own(director: Director, address: str) -> None:
+    director.add_service(POOLED)
+    wrong = WEB.replace(local_addresses=(LOCAL, parse_address(address)))
+    refuses(FullnatRefused, lambda: director.edit_service(wrong), director)
+    refuses(FullnatRefused, lambda: director.add_service(wrong.replace(id=OTHER_VIP)), director)
+
+
+OVERLAPPING = [
+    pytest.param(tcp("192.0.2.1", 8080), VIP, id="one of its ports"),
+    pytest.param(tcp("192.0.2.1", 0), VIP, id="every port"),
+    pytest.param(tcp("192.0.2.1", 8080), MARK, id="a mark's"),
+    pytest.param(tcp("fd00::1", 65535), VIP6, id="IPv6"),
+]
+
+
+@pytest.mark.parametrize(("vip", "pooled"), OVERLAPPING)
+def test_refuses_a_pool_that_overlaps_a_service(director: Director, vip: VirtualAddress, pooled: ServiceId) -> None:
+    held = VirtualService(vip, persistence=60)
+    service = VirtualService(pooled, local_addresses=POOL)
+    director.add_service(held)
+    refuses(FullnatRefused, lambda: director.add_service(service), director)
+    director.add_service(service.replace(local_addresses=()))
+    refuses(FullnatRefused, lambda: director.edit_service(service), director)
+    director.delete_service(vip)
+    director.edit_service(service)
+    refuses(FullnatRefused, lambda: director.add_service(held), director)
+
+
+def test_refuses_a_pool_that_overlaps_its_own_service(director: Director) -> None:
+    service = VirtualService(tcp("192.0.2.1", 8080), local_addresses=(LOCAL,))
+    refuses(FullnatRefused, lambda: director.add_service(service), director)
+
+
+@pytest.mark.parametrize("vip", [tcp("192.0.2.1"), VirtualAddress(Protocol.UDP, endpoint("192.0.2.1", 8080))], ids=str)
+def test_takes_a_local_address_whose_ports_are_free(director: Director, vip: VirtualAddress) -> None:
+    director.add_service(VirtualService(vip))
+    director.add_service(POOLED)
+    assert services(director) == {VirtualService(vip), POOLED}
+
+
+def test_refuses_fullnat_with_one_packet_scheduling(director: Director) -> None:
+    service = VirtualService(VIP_UDP, one_packet=True)
+    director.add_service(service)
+    director.add_server(VIP_UDP, FULL.replace(method=NAT))
+    refuses(FullnatRefused, lambda: director.edit_server(VIP_UDP, FULL), director)
+    refuses(FullnatRefused, lambda: director.add_server(VIP_UDP, FULL.replace(endpoint=RS2.endpoint)), director)
+    director.edit_service(service.replace(one_packet=False))
+    director.edit_server(VIP_UDP, FULL)
+    refuses(FullnatRefused, lambda: director.edit_service(service), director)
+
+
+# --- what a director may lack
+
+
+@pytest.mark.feature("schedulers")
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_holds_every_scheduler(director: Director, scheduler: str) -> None:
+    director.add_service(WEB.replace(scheduler=scheduler, flags=0x18))
+    assert services(director) == {WEB.replace(scheduler=scheduler, flags=0x18)}
+
+
+@pytest.mark.feature("engines")
+def test_holds_persistence_engines(director: Director) -> None:
+    service = WEB.replace(persistence=60, persistence_engine="sip")
+    director.add_service(service)
+    assert services(director) == {service}

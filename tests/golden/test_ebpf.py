@@ -15,10 +15,10 @@ from tests.packets.plane import Plane
 
 __all__ = ["loaded"]
 
-REFUSALS = ("not supported yet", "Scheduler or persistence engine not found")
+REFUSALS = ("not supported", "Scheduler or persistence engine not found")
 """How this director says that it lacks something."""
 
-SUITABLE = 0.25
+SUITABLE = 0.82
 """At least this share of the cases needs nothing that is refused; raise it with every feature."""
 
 

@@ -286,9 +286,9 @@ PASSES = {
 }
 
 DROPS = {
-    "no server: all weights are 0": Row(from_client(request(90)), NO_SERVER),
-    "no server: the service has none": Row(from_client(request(91)), NO_SERVER),
-    "no server: UDP": Row(from_client(datagram(90)), NO_SERVER),
+    "no server: all weights are 0": Row(from_client(request(90)), NO_SERVER, up=True),
+    "no server: the service has none": Row(from_client(request(91)), NO_SERVER, up=True),
+    "no server: UDP": Row(from_client(datagram(90)), NO_SERVER, up=True),
     "the tuple is in use by an active connection": Row(from_client(request(85)), TUPLE_IN_USE, before=OPEN),
     "the time to live ends": Row(from_client(request(flags="A", ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True),
     "a time to live of 0": Row(from_client(request(flags="A", ip={"ttl": 0})), TTL_EXCEEDED, before=OPEN, up=True),
@@ -299,10 +299,12 @@ DROPS = {
         before=(from_client(request(ip=FROM_NOWHERE)),),
         up=True,
     ),
-    "a fragment of a new connection": Row(from_client(request(ip={"flags": "MF"})), FRAGMENT),
-    "the first fragment of a new datagram": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT),
-    "the first fragment of a known flow": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP),
-    "the first fragment of an answer": Row(from_server(answer(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP),
+    "a fragment of a new connection": Row(from_client(request(ip={"flags": "MF"})), FRAGMENT, up=True),
+    "the first fragment of a new datagram": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, up=True),
+    "the first fragment of a known flow": Row(
+        from_client(datagram(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True
+    ),
+    "the first fragment of an answer": Row(from_server(answer(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True),
     "larger than the way out": Row(
         from_client(request(87, "A", size=LARGE + 1)), TOO_BIG, before=(from_client(request(87)),), up=True
     ),

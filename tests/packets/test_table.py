@@ -107,11 +107,19 @@ def empties(director: Plane) -> None:
     assert not director.connections()
 
 
+def established(director: Plane, client: tuple[bytes, int], id: str) -> str:
+    """Open a connection, all the way; what became of its first packet."""
+    verdict = director.tc(opening(client, id)).verdict
+    if verdict == SENT:
+        assert director.tc(opening(client, id, "A")).verdict == SENT
+    return verdict
+
+
 @pytest.mark.parametrize("id", [NAT, DR])
 def test_full(id: str, director: Plane) -> None:
     """Past the brim new connections are dropped by name, and those that are there go on."""
     everyone = clients(CAPACITY.connections + 2000, 4)
-    verdicts = [director.tc(opening(client, id)).verdict for client in everyone]
+    verdicts = [established(director, client, id) for client in everyone]
     assert set(verdicts) == {SENT, TABLE_FULL}
     slots = Slots(director)
     slots.check()
@@ -122,6 +130,28 @@ def test_full(id: str, director: Plane) -> None:
     assert counters.connections == verdicts.count(SENT)
     empties(director)
     assert director.tc(opening(first, id)).verdict == SENT
+
+
+@pytest.mark.parametrize("id", [NAT, DR])
+def test_a_flood_evicts_nobody_who_is_established(id: str, director: Plane) -> None:
+    """First packets from ever new clients push each other out; newcomers among them get through, and nothing grows."""
+    everyone = clients(CAPACITY.connections * 4, 5)
+    honest, flood = everyone[:1000], everyone[1000:]
+    assert [established(director, client, id) for client in honest] == [SENT] * len(honest)
+    verdicts = []
+    for number, client in enumerate(flood):
+        if number % 100 == 0:
+            director.advance(1)
+        verdicts.append(director.tc(opening(client, id)).verdict)
+    assert set(verdicts) <= {SENT, TABLE_FULL}
+    assert verdicts.count(TABLE_FULL) < len(verdicts) * 0.01
+    slots = Slots(director)
+    slots.check()
+    assert slots.live.sum() <= CAPACITY.connections
+    assert all(director.tc(opening(client, id, "A")).verdict == SENT for client in honest)
+    newcomer = (word("110.9.9.9"), 999)
+    assert established(director, newcomer, id) == SENT
+    empties(director)
 
 
 # -- expiry: deadlines are kept within two seconds

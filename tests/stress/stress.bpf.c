@@ -155,11 +155,6 @@ static __always_inline bool draw_packet(struct tally *tally, const struct traffi
 	return to_service;
 }
 
-static __always_inline bool same_address(const struct address *one, const struct address *other)
-{
-	return one->half[0] == other->half[0] && one->half[1] == other->half[1];
-}
-
 static __always_inline bool well_directed(const struct packet *packet, const struct decision *decision,
 					  enum verdict verdict)
 {
@@ -187,12 +182,14 @@ static __always_inline void act(struct tally *tally, const struct packet *packet
 {
 	struct decision decision = {};
 	tally->fresh = 0;
-	enum verdict verdict = decide(packet, &decision);
+	enum verdict verdict = decide(packet, 0, MET_LAST, &decision);
+	if (!has_server(&decision) && verdict >= VERDICT_REQUEST)
+		return;
 	tally->fresh &= verdict == VERDICT_REQUEST;
 	tally->created += tally->fresh;
 	if (verdict == VERDICT_PASS) {
 		tally->passed[tally->to_service && wants_connection(packet)]++;
-	} else if (verdict == VERDICT_DROP) {
+	} else if (verdict == VERDICT_DROP || verdict == VERDICT_UNREACHABLE) {
 		tally_drop(tally, decision.reason);
 	} else {
 		tally->misdirected += !decision.server || !well_directed(packet, &decision, verdict);

@@ -13,9 +13,10 @@ from pylvs.director.ebpf import abi, libbpf, load
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.registry import Registry
 from pylvs.director.ebpf.ring import swap_rings
+from pylvs.director.ebpf.route import Way
 from pylvs.director.ebpf.table import word
 from pylvs.errors import DataPlaneError
-from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress
+from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress, VirtualService
 from pylvs.scheduler import SCHEDULERS, Ring
 
 TYPE_CHECKING = False
@@ -56,11 +57,11 @@ class Director:
 
     def _add_service(self, method: ForwardingMethod, scheduler: str, servers: int) -> None:
         registry = Registry(self.table)
-        number = registry.add_service(_SERVICE)
+        number = registry.add_service(VirtualService(_SERVICE, scheduler))
         slots = []
         for turn in range(servers):
             endpoint = Endpoint(IPv4Address(place.SERVERS[turn]), PORT)
-            slots.append(registry.add_server(number, _SERVICE, RealServer(endpoint, method)))
+            slots.append(registry.add_server(number, RealServer(endpoint, method), Way(), abi.Pool()))
             self._know_server(slots[-1], place.server_mac(turn))
         swap_rings(self.table, {number: (Ring(tuple(range(len(slots)))), slots)})
         self.table.services[number].selection = int(SCHEDULERS[scheduler].selection)

@@ -29,7 +29,7 @@ def attach(
 ) -> None:
     """Load the data plane if it isn't, and attach it to INTERFACEs.
 
-    Without any: to every Ethernet interface that is up and has an IPv4 address. `auto` takes XDP where a NIC's driver
+    Without any: to every Ethernet interface that is up and has an IP address. `auto` takes XDP where a NIC's driver
     runs it, and tc everywhere. Capacities are for a data plane that isn't loaded yet.
     """
     from pylvs.director.ebpf import control

@@ -51,17 +51,25 @@ class MemoryDirector:
         return self._entry(id).snapshot()
 
     def add_service(self, service: VirtualService) -> None:
-        """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`."""
+        """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
         if service.id in self._entries:
             raise ServiceExists
         rules.check_service(service)
+        self._check_local_addresses(service)
         self._entries[service.id] = _Entry(service)
 
     def edit_service(self, service: VirtualService) -> None:
-        """Raises `NoSuchService`, `SchedulerNotFound`, `InvalidOperation`."""
+        """Raises `NoSuchService`, `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
         entry = self._entry(service.id)
         rules.check_service(service)
+        self._check_local_addresses(service)
+        rules.check_fullnat(service, entry.servers.values())
         entry.service = service
+
+    def _check_local_addresses(self, service: VirtualService) -> None:
+        rules.check_owned(service, {interface.ip for interface in self._interfaces})
+        others = (entry.service for entry in self._entries.values() if entry.service.id != service.id)
+        rules.check_overlap(service, others)
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
@@ -69,20 +77,22 @@ class MemoryDirector:
         del self._entries[id]
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
-        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`."""
+        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
         servers = self._servers(id)
         rules.check_server(id, server)
         if server.endpoint in servers:
             raise DestinationExists
         rules.check_unicast(server.endpoint.address, self._interfaces)
+        rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 
     def edit_server(self, id: ServiceId, server: RealServer) -> None:
-        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`."""
+        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
         servers = self._servers(id)
         rules.check_server(id, server)
         if server.endpoint not in servers:
             raise NoSuchDestination
+        rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 
     def delete_server(self, id: ServiceId, endpoint: Endpoint) -> None:

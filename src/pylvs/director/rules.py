@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Network
 
-from pylvs.errors import InvalidOperation, OutOfRange, SchedulerNotFound
-from pylvs.model import FirewallMark, ForwardingMethod, TunnelType
+from pylvs.errors import FullnatRefused, InvalidOperation, OutOfRange, SchedulerNotFound
+from pylvs.model import FirewallMark, ForwardingMethod, TunnelType, VirtualAddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ PERSISTENCE_ENGINES = ("sip",)
 
 HIGHEST = 2**31 - 1
 """Weights, thresholds and timeouts are signed 32-bit numbers in IPVS."""
+
+MOST_LOCAL_ADDRESSES = 31
+"""Of one service."""
+
+LOCAL_PORTS = range(1024, 65536)
+"""The ports that FULLNAT may use of a local address."""
 
 _TICKS_PER_SECOND = 250
 
@@ -38,6 +44,10 @@ def check_service(service: VirtualService, schedulers: Collection[str] = SCHEDUL
         raise InvalidOperation
     if not _mask_fits(service):
         raise InvalidOperation
+    if len(service.local_addresses) > MOST_LOCAL_ADDRESSES:
+        raise FullnatRefused(
+            f"a service may have {MOST_LOCAL_ADDRESSES} local addresses, not {len(service.local_addresses)}"
+        )
 
 
 def _mask_fits(service: VirtualService) -> bool:
@@ -52,7 +62,7 @@ def _mask_fits(service: VirtualService) -> bool:
 
 def check_server(id: ServiceId, server: RealServer) -> None:
     """Refuse a server that cannot be added to this service, nor edited to be so."""
-    if server.endpoint.address.version != id.family and server.method is not ForwardingMethod.TUN:
+    if server.endpoint.address.version != id.family and not server.method.crosses_families:
         raise InvalidOperation
     if not 0 <= server.weight <= HIGHEST:
         raise OutOfRange
@@ -89,6 +99,40 @@ def _is_single_v6(address: IPv6Address) -> bool:
     return not (
         address.is_unspecified or address.is_multicast or address.ipv4_mapped is not None or address in _LINK_LOCAL
     )
+
+
+def check_fullnat(service: VirtualService, servers: Iterable[RealServer]) -> None:
+    """Refuse FULLNAT servers where no connection is kept: nothing would know whose an answer is."""
+    if service.one_packet and any(server.method is ForwardingMethod.FULLNAT for server in servers):
+        raise FullnatRefused("one-packet scheduling (-o) keeps no connections, and FULLNAT needs them: leave out one")
+
+
+def check_owned(service: VirtualService, own: Collection[IPAddress]) -> None:
+    """Refuse local addresses to which no server's answer would come back; `own` are the director's addresses."""
+    for address in service.local_addresses:
+        if address not in own or address.is_loopback:
+            raise FullnatRefused(
+                f"local address {address} is not the director's own: assign it to an interface first (ip address add)"
+            )
+
+
+def check_overlap(
+    service: VirtualService, others: Iterable[VirtualService], ports: Collection[int] = LOCAL_PORTS
+) -> None:
+    """Refuse a local address that is a VIP as well, if FULLNAT could use the port of its service."""
+    for other in (service, *others):
+        _check_pool(service, other.id, ports)
+        _check_pool(other, service.id, ports)
+
+
+def _check_pool(service: VirtualService, id: ServiceId, ports: Collection[int]) -> None:
+    if not isinstance(id, VirtualAddress) or id.endpoint.address not in service.local_addresses:
+        return
+    same_protocol = isinstance(service.id, FirewallMark) or service.id.protocol is id.protocol
+    if same_protocol and (id.endpoint.port == 0 or id.endpoint.port in ports):
+        raise FullnatRefused(
+            f"local address {id.endpoint.address} is the VIP of {id.protocol.name} service {id.endpoint}: take another"
+        )
 
 
 def check_timeouts(timeouts: Timeouts) -> None:

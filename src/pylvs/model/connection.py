@@ -8,9 +8,13 @@ from pylvs.model.value import Value
 
 
 class Connection(Value):
-    """`state` has the kernel's name (ESTABLISHED, SYN_RECV, UDP, ...); `expires` is in whole seconds, rounded down."""
+    """`state` has the kernel's name (ESTABLISHED, SYN_RECV, UDP, ...); `expires` is in whole seconds, rounded down.
 
-    protocol: Protocol
+    A template of a persistent service is listed, too: its client has port 0. One of a firewall mark is of no protocol,
+    and its virtual address is the mark.
+    """
+
+    protocol: Protocol | None
     client: Endpoint
     virtual: Endpoint
     server: Endpoint

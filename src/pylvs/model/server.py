@@ -16,6 +16,11 @@ class ForwardingMethod(StrEnum):
     TUN = "tun"  # the packet is wrapped in another
     FULLNAT = "fullnat"  # both addresses change
 
+    @property
+    def crosses_families(self) -> bool:
+        """Whether its servers may be of the other family than their service."""
+        return self in (ForwardingMethod.TUN, ForwardingMethod.FULLNAT)
+
 
 class TunnelType(StrEnum):
     IPIP = "ipip"

@@ -42,7 +42,8 @@ class VirtualService(Value):
     """A service and its scheduling. `flags` are the bits of --sched-flags: flag-1 0x08, flag-2 0x10, flag-3 0x20.
 
     `persistence` is in seconds, None when the service is not persistent. `netmask` groups the clients of a persistent
-    service: an IPv4 mask, or an IPv6 prefix length; None for the full mask.
+    service: an IPv4 mask, or an IPv6 prefix length; None for the full mask. `local_addresses` are what FULLNAT may put
+    in the place of clients; none for the director's own address towards each server.
     """
 
     id: ServiceId
@@ -52,3 +53,4 @@ class VirtualService(Value):
     netmask: IPAddress | int | None = None
     persistence_engine: str = ""
     one_packet: bool = False
+    local_addresses: tuple[IPAddress, ...] = ()

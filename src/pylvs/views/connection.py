@@ -25,5 +25,6 @@ def connections(entries: Iterable[Connection], name: Name, *, persistence_engine
 def _line(entry: Connection, name: Name) -> str:
     minutes, seconds = divmod(entry.expires, 60)
     client, virtual, server = (name(end, entry.protocol) for end in (entry.client, entry.virtual, entry.server))
-    left = f"{entry.protocol.name:3} {minutes:02}:{seconds:02}  {entry.state:11}"
+    protocol = entry.protocol.name if entry.protocol else "IP"
+    left = f"{protocol:3} {minutes:02}:{seconds:02}  {entry.state:11}"
     return f"{left} {client:18} {virtual:18} {server}\n"

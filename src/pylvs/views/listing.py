@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pylvs.model import FirewallMark, ForwardingMethod, TunnelChecksum, TunnelType
 from pylvs.model.value import Value
+from pylvs.views.endpoint import address_text
 from pylvs.views.flag import flag_names
 from pylvs.views.number import large_number
 
@@ -51,7 +52,14 @@ def scheduling(service: VirtualService) -> str:
             words.append(f"pe {service.persistence_engine}")
     if service.one_packet:
         words.append("ops")
+    if service.local_addresses:
+        words.append(f"local {local_addresses(service)}")
     return " ".join(words)
+
+
+def local_addresses(service: VirtualService) -> str:
+    """`A,B`"""
+    return ",".join(address_text(address) for address in service.local_addresses)
 
 
 def _weights(snapshot: ServerSnapshot, _: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pylvs.model import FirewallMark, ForwardingMethod, Protocol, TunnelType
 from pylvs.views.flag import flag_names
-from pylvs.views.listing import signed
+from pylvs.views.listing import local_addresses, signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def _scheduling(service: VirtualService) -> str:
         words.append("-o")
     if service.flags:
         words.append(f"-b {flag_names(service.scheduler, service.flags)}")
+    if service.local_addresses:
+        words.append(f"--local-address {local_addresses(service)}")
     return " ".join(words)
 
 

@@ -40,19 +40,24 @@ def ipv4_or_host(text: str, names: Names) -> IPv4Address | None:
     return ipv4(text) or names.address(text)
 
 
+def address(text: str, names: Names) -> IPAddress | None:
+    """An address of either family, or that of a host."""
+    return ipv6(text) or ipv4_or_host(text, names)
+
+
 def endpoint(text: str, protocol: Protocol | None, names: Names) -> tuple[IPAddress, int | None] | None:
     """The address and the port, None for a port not given; None for what is neither.
 
     Service names are those of `protocol`; without one there are none.
     """
     host, port = _parts(text)
-    address = names.address(host) if isinstance(host, str) else host
-    if address is None:
+    found = names.address(host) if isinstance(host, str) else host
+    if found is None:
         return None
     if isinstance(port, str):
         number = names.port(port, protocol) if protocol is not None else None
-        return None if number is None else (address, number)
-    return address, port
+        return None if number is None else (found, number)
+    return found, port
 
 
 @lru_cache(maxsize=4096)  # --restore meets the same few over and over
@@ -66,12 +71,12 @@ def _parts(text: str) -> tuple[IPAddress | str | None, int | str | None]:
         if not closing or rest[:1] != ":":
             return None, None
         port = rest[1:]
-    address: IPAddress | None = ipv6(host)
-    if address is None:
+    found: IPAddress | None = ipv6(host)
+    if found is None:
         # brackets around anything but IPv6 are taken off, with all that follows them
         host, port = _split(host)
-        address = ipv4(host)
-    return address or host, None if port is None else _number_or_name(port)
+        found = ipv4(host)
+    return found or host, None if port is None else _number_or_name(port)
 
 
 def _split(text: str) -> tuple[str, str | None]:

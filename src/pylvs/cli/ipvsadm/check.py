@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pylvs.cli.ipvsadm.grammar import Legal
     from pylvs.cli.ipvsadm.request import Request
 
+_CHANGING_PORTS = (ForwardingMethod.NAT, ForwardingMethod.FULLNAT)
 _TOTALS = {"stats", "rate", "thresholds"}
 
 
@@ -66,11 +67,11 @@ def _check_service(request: Request) -> None:
 
 
 def _check_server(request: Request) -> None:
-    """Only NAT can change the port; so DR and TUN have the service's, whatever was asked for."""
-    if not request.mark and request.method is not ForwardingMethod.NAT:
+    """Only NAT and FULLNAT can change the port; so DR and TUN have the service's, whatever was asked for."""
+    if not request.mark and request.method not in _CHANGING_PORTS:
         request.server_port = request.port
     tunnelled = request.method is ForwardingMethod.TUN
-    if request.server_address.version != request.family and not tunnelled:
+    if request.server_address.version != request.family and not request.method.crosses_families:
         raise UsageError("Different address family is allowed only for tunneling servers")
     if tunnelled:
         kind = request.tunnel_type

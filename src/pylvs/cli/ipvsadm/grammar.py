@@ -81,6 +81,7 @@ OPTIONS = (
     Option("masquerading", "m", _NO, "forwarding-method", "NAT"),
     Option("ipip", "i", _NO, "forwarding-method", "tunnel"),
     Option("gatewaying", "g", _NO, "forwarding-method", "direct routing (default)"),
+    Option("fullnat", "", _NO, "forwarding-method", "FULLNAT: both addresses change (not in ipvsadm)"),
     Option("weight", "w", _ARG, "weight", "0..2147483647 (default: 1)"),
     Option("u-threshold", "x", _ARG, "u-threshold", "connections at which a server gets no more (default: 0, never)"),
     Option("l-threshold", "y", _ARG, "l-threshold", "connections below which it gets new ones again"),
@@ -109,6 +110,7 @@ OPTIONS = (
     Option("tun-nocsum", "", _NO, "tun-nocsum", "tunnel without checksums (default)"),
     Option("tun-csum", "", _NO, "tun-csum", "tunnel with checksums"),
     Option("tun-remcsum", "", _NO, "tun-remcsum", "tunnel with remote checksum offload"),
+    Option("local-address", "", _ARG, "local-address", "FULLNAT's local addresses A[,B...] (not in ipvsadm)"),
 )
 
 WORDS = (
@@ -116,11 +118,11 @@ WORDS = (
     *("forwarding-method", "weight", "u-threshold", "l-threshold", "mcast-interface", "timeout", "daemon", "stats"),
     *("rate", "thresholds", "persistent-conn", "nosort", "syncid", "exact", "ops", "pe", "sched-flags"),
     *("mcast-group", "mcast-port", "mcast-ttl", "sync-maxlen", "tun-info", "tun-type", "tun-port", "tun-nocsum"),
-    *("tun-csum", "tun-remcsum"),
+    *("tun-csum", "tun-remcsum", "local-address"),
 )
 """Options in the order that they are checked in: the first thing wrong is what the user is told."""
 
-_ABOUT_SERVICE = ("scheduler", "persistent", "netmask", "ops", "pe", "sched-flags")
+_ABOUT_SERVICE = ("scheduler", "persistent", "netmask", "ops", "pe", "sched-flags", "local-address")
 TUNNEL_WORDS = ("tun-type", "tun-port", "tun-nocsum", "tun-csum", "tun-remcsum")
 _ABOUT_SERVER = ("forwarding-method", "weight", "u-threshold", "l-threshold", *TUNNEL_WORDS)
 COUNTS = ("stats", "rate", "thresholds", "persistent-conn", "tun-info")

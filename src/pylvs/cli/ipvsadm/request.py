@@ -37,6 +37,7 @@ class Request:
         *("command", "given", "timeouts"),
         *("protocol", "address", "port", "mark", "mark_family"),
         *("scheduler", "flag_names", "flags", "persistence", "netmask", "persistence_engine"),
+        "local_addresses",
         *("server_address", "server_port", "method", "weight", "upper_threshold", "lower_threshold"),
         *("tunnel_type", "tunnel_port", "tunnel_checksum"),
     )
@@ -56,6 +57,7 @@ class Request:
         self.persistence: int | None = None
         self.netmask: IPAddress | int | None = None
         self.persistence_engine = ""
+        self.local_addresses: tuple[IPAddress, ...] = ()
         self.server_address: IPAddress = _UNSPECIFIED
         self.server_port = 0
         self.method = ForwardingMethod.DR
@@ -89,6 +91,7 @@ class Request:
             None if self.persistence is None else self.netmask,
             self.persistence_engine,
             "ops" in self.given,
+            self.local_addresses,
         )
 
     @property

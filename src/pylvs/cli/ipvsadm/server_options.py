@@ -39,6 +39,11 @@ def gatewaying(request: Request, _: str, __: Names) -> None:
     request.method = ForwardingMethod.DR
 
 
+def fullnat(request: Request, _: str, __: Names) -> None:
+    """`--fullnat`"""
+    request.method = ForwardingMethod.FULLNAT
+
+
 def legal_number(text: str, lowest: int, highest: int, name: str) -> int:
     """A number in that range; raises `UsageError`."""
     value = number_within(text, lowest, highest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pylvs.cli.ipvsadm.address import endpoint, ipv4_or_host
+from pylvs.cli.ipvsadm.address import address, endpoint, ipv4_or_host
 from pylvs.cli.ipvsadm.number import leading_number, number_within
 from pylvs.errors import UsageError
 from pylvs.model import Protocol
@@ -95,6 +95,14 @@ def netmask(request: Request, text: str, names: Names) -> None:
 def persistence_engine(request: Request, text: str, _: Names) -> None:
     """`--pe name`"""
     request.persistence_engine = text
+
+
+def local_addresses(request: Request, text: str, names: Names) -> None:
+    """`--local-address A[,B...]`"""
+    found = [address(one, names) for one in text.split(",")]
+    if None in found:
+        raise UsageError("illegal local address specified")
+    request.local_addresses = tuple(dict.fromkeys(filter(None, found)))
 
 
 def sched_flags(request: Request, text: str, _: Names) -> None:

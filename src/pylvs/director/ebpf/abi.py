@@ -182,6 +182,14 @@ class Knob(IntEnum):
     KNOBS = 33
 
 
+class Defence(IntEnum):
+    """enum defence"""
+
+    DROP_ENTRY = 1
+    DROP_PACKET = 2
+    SECURE_TCP = 4
+
+
 class AddressRole(IntEnum):
     """enum address_role"""
 
@@ -353,12 +361,12 @@ class Statistics(Structure):
 class Pool(Structure):
     """struct pool: 64 bytes"""
 
-    size: int
     local: Array[c_uint16]
+    size: int
 
     _fields_ = (
-        ("size", c_uint16),
         ("local", c_uint16 * 31),
+        ("size", c_uint16),
     )
 
 
@@ -490,14 +498,16 @@ class Server(Structure):
 
 
 class Settings(Structure):
-    """struct settings: 480 bytes"""
+    """struct settings: 496 bytes"""
 
     now: int
     abi_version: int
-    buckets: int
-    sweeps: int
+    defences: int
+    drop_rate: int
     seed: Array[c_uint64]
     timeout: Array[c_uint32]
+    buckets: int
+    sweeps: int
     clock_stopped: int
     services_used: int
     servers_used: int
@@ -505,15 +515,19 @@ class Settings(Structure):
     next_serial: int
     locals_used: int
     live: int
+    counting: int
+    pad: int
     knob: Array[c_uint32]
 
     _fields_ = (
         ("now", c_uint32),
         ("abi_version", c_uint32),
-        ("buckets", c_uint32),
-        ("sweeps", c_uint32),
+        ("defences", c_uint32),
+        ("drop_rate", c_uint32),
         ("seed", c_uint64 * 6),
         ("timeout", c_uint32 * 32),
+        ("buckets", c_uint32),
+        ("sweeps", c_uint32),
         ("clock_stopped", c_uint32),
         ("services_used", c_uint32),
         ("servers_used", c_uint32),
@@ -521,6 +535,8 @@ class Settings(Structure):
         ("next_serial", c_uint64),
         ("locals_used", c_uint32),
         ("live", c_uint32),
+        ("counting", c_uint32),
+        ("pad", c_uint32),
         ("knob", c_uint32 * 64),
     )
 

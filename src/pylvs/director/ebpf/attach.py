@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pylvs.director.ebpf.table import Table
-    from pylvs.model import IPAddress
 
 HOOKS = ("auto", "tc", "xdp")
 TC_HANDLE, TC_PRIORITY = 0x1, 0x10
@@ -30,6 +29,7 @@ _SIOCGIFHWADDR, _SIOCGIFFLAGS, _SIOCETHTOOL = 0x8927, 0x8913, 0x8946
 _ETHTOOL_GDRVINFO, _ETHTOOL_GFLAGS, _RX_VLAN = 0x3, 0x25, 1 << 8
 _ETHERNET = 1
 _UP, _LOOPBACK = 0x1, 0x8
+_LINK_SCOPE = 253
 _LEAVE_CHECKSUMS_UNDONE = ("veth", "virtio_net", "tun", "vif", "bridge", "dummy", "bonding", "802.1Q VLAN Support")
 """Drivers whose frames may have a checksum left to hardware that isn't there: tc keeps those right, XDP can't."""
 
@@ -76,11 +76,18 @@ def _is_up(name: str) -> bool:
 
 
 def candidates() -> list[Interface]:
-    """Every interface through which packets enter this namespace's IP stack: Ethernet, up, with an IPv4 address."""
+    """Every interface through which packets enter this namespace's IP stack: Ethernet, up, with an address.
+
+    Not one that IPv6 gave it by itself: such have a bridge's ports as well.
+    """
     from pyroute2 import IPRoute
 
     with IPRoute() as route:
-        addressed = {message["index"] for message in route.get_addr(family=socket.AF_INET)}
+        addressed = {
+            message["index"]
+            for message in route.get_addr()
+            if message["family"] == socket.AF_INET or message["scope"] != _LINK_SCOPE
+        }
     found = []
     for index, name in socket.if_nameindex():
         if index not in addressed or not _is_up(name):
@@ -259,15 +266,3 @@ def attach_missing(table: Table, hook: str = "auto") -> None:
     for index, name in socket.if_nameindex():
         if not _entry(table, index).index and _is_up(name):
             attach(table, [one for one in candidates() if one.index == index], hook)
-
-
-def interface_towards(address: IPAddress) -> int:
-    """The index of the interface by which the kernel would send to an address, 0 where it has no route."""
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    with IPRoute() as route:
-        try:
-            return int(next(iter(route.route("get", dst=str(address)))).get("oif", 0))
-        except NetlinkError:
-            return 0

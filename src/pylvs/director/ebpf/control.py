@@ -29,7 +29,7 @@ def attach(names: Sequence[str], hook: str, capacity: Capacity | None) -> None:
         interfaces = interfaces or attaching.candidates()
         if not interfaces:
             raise DataPlaneError(
-                "there is no interface to attach to: none is Ethernet, up, and has an IPv4 address",
+                "there is no interface to attach to: none is Ethernet, up, and has an IP address",
                 hint="bring one up, or name one: pylvs attach INTERFACE",
             )
         attaching.attach(director.loaded(), interfaces, hook)

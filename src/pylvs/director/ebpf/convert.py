@@ -5,18 +5,41 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 from pylvs.director.ebpf import abi
-from pylvs.model import Counters, Endpoint, FirewallMark, ForwardingMethod, Protocol, RealServer, VirtualAddress
+from pylvs.model import (
+    Counters,
+    Endpoint,
+    FirewallMark,
+    ForwardingMethod,
+    Protocol,
+    RealServer,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    VirtualAddress,
+    VirtualService,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pylvs.model import IPAddress, ServiceId
 
 _IPV4_MAPPED = bytes(10) + b"\xff\xff"
+_ALL_ONES = 2**128 - 1
+_NO_TUNNEL = Tunnel()
 
-METHODS = {ForwardingMethod.NAT: abi.ForwardingMethod.NAT, ForwardingMethod.DR: abi.ForwardingMethod.DR}
-"""The methods that the data plane has."""
-
+METHODS = {method: abi.ForwardingMethod[method.name] for method in ForwardingMethod}
 _METHOD_NAMES = {number: method for method, number in METHODS.items()}
+
+_TUNNEL_TYPES = {kind: abi.TunnelType[kind.name] for kind in TunnelType}
+_TUNNEL_TYPE_NAMES = {number: kind for kind, number in _TUNNEL_TYPES.items()}
+_CHECKSUMS = {
+    TunnelChecksum.NONE: abi.TunnelChecksum.NOCSUM,
+    TunnelChecksum.CSUM: abi.TunnelChecksum.CSUM,
+    TunnelChecksum.REMOTE: abi.TunnelChecksum.REMCSUM,
+}
+_CHECKSUM_NAMES = {number: checksum for checksum, number in _CHECKSUMS.items()}
 
 
 def pack_address(address: IPAddress) -> bytes:
@@ -24,7 +47,7 @@ def pack_address(address: IPAddress) -> bytes:
     return _IPV4_MAPPED + address.packed if address.version == 4 else address.packed
 
 
-def unpack_address(raw: abi.Address) -> IPAddress:
+def unpack_address(raw: abi.Address | bytes) -> IPAddress:
     """The address of a structure."""
     data = bytes(raw)
     return IPv4Address(data[12:]) if data.startswith(_IPV4_MAPPED) else IPv6Address(data)
@@ -45,6 +68,54 @@ def unpack_key(key: abi.ServiceKey) -> ServiceId:
     return VirtualAddress(Protocol(key.protocol), Endpoint(address, key.port))
 
 
+def pack_netmask(service: VirtualService) -> bytes:
+    """16 bytes that are laid over clients: an IPv4 mask in the last word, an IPv6 prefix, or all ones for none."""
+    match service.netmask:
+        case None:
+            mask = _ALL_ONES
+        case int(prefix):
+            mask = _ALL_ONES << 128 - prefix & _ALL_ONES
+        case address:
+            mask = _ALL_ONES << 32 & _ALL_ONES | int(address)
+    return mask.to_bytes(16, "big")
+
+
+def unpack_netmask(raw: abi.Address, family: int) -> IPAddress | int | None:
+    """As `VirtualService` has it."""
+    mask = int.from_bytes(bytes(raw), "big")
+    if mask == _ALL_ONES:
+        return None
+    return mask.bit_count() if family == 6 else IPv4Address(mask % 2**32)
+
+
+def unpack_service(raw: abi.Service, scheduler: str, local_addresses: Sequence[IPAddress]) -> VirtualService:
+    """The service of a structure; what it may only be understood to use is given."""
+    id = unpack_key(raw.key)
+    engine: bytes = raw.engine
+    return VirtualService(
+        id,
+        scheduler,
+        raw.scheduler_flags,
+        raw.persistence // abi.TICKS_A_SECOND or None,
+        unpack_netmask(raw.netmask, id.family),
+        engine.decode(),
+        bool(raw.one_packet),
+        tuple(local_addresses),
+    )
+
+
+def pack_tunnel(tunnel: Tunnel) -> abi.Tunnel:
+    """How a TUN server's packets are wrapped."""
+    return abi.Tunnel(type=_TUNNEL_TYPES[tunnel.type], checksum=_CHECKSUMS[tunnel.checksum], port=tunnel.port)
+
+
+def _unpack_tunnel(raw: abi.Tunnel) -> Tunnel:
+    if not (raw.type or raw.checksum or raw.port):
+        return _NO_TUNNEL
+    kind, checksum = abi.TunnelType(raw.type), abi.TunnelChecksum(raw.checksum)
+    return Tunnel(_TUNNEL_TYPE_NAMES[kind], raw.port, _CHECKSUM_NAMES[checksum])
+
+
 def unpack_server(raw: abi.Server) -> RealServer:
     """The real server of a structure."""
     return RealServer(
@@ -53,6 +124,7 @@ def unpack_server(raw: abi.Server) -> RealServer:
         raw.weight,
         raw.upper_threshold,
         raw.lower_threshold,
+        _unpack_tunnel(raw.tunnel),
     )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 
 from pylvs.director import rules
-from pylvs.director.ebpf import abi, bpffs
-from pylvs.director.ebpf.convert import METHODS, counters_since, unpack_key, unpack_server
+from pylvs.director.ebpf import abi, bpffs, limit
+from pylvs.director.ebpf.abi import Pool
+from pylvs.director.ebpf.convert import counters_since, unpack_server, unpack_service
 from pylvs.director.ebpf.lock import Lock
 from pylvs.director.ebpf.registry import Registry, zero_service
 from pylvs.director.ebpf.ring import swap_rings
+from pylvs.director.ebpf.route import Lookups
 from pylvs.director.ebpf.table import Table
 from pylvs.errors import (
     DestinationExists,
@@ -21,31 +23,23 @@ from pylvs.errors import (
     NoSuchDestination,
     NoSuchService,
     NotPermitted,
-    NotYetSupported,
     PylvsError,
     Refused,
     ServiceExists,
     ServiceNotDefined,
 )
-from pylvs.model import (
-    FirewallMark,
-    Protocol,
-    ServerSnapshot,
-    ServiceSnapshot,
-    Timeouts,
-    VirtualAddress,
-    VirtualService,
-)
+from pylvs.model import FirewallMark, ForwardingMethod, ServerSnapshot, ServiceSnapshot, Timeouts
 from pylvs.model.value import Value
 from pylvs.scheduler import SCHEDULERS, Taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pylvs.director.ebpf.attach import Interface
     from pylvs.director.ebpf.capacity import Capacity
-    from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId
+    from pylvs.director.ebpf.route import Way
+    from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId, VirtualService
 
 _SETTABLE = {
     "tcp": abi.ConnectionState.ESTABLISHED,
@@ -77,6 +71,7 @@ class EbpfDirector:
         self._live: Table | None = None
         self._slots: Registry | None = None
         self._waiting: dict[int, Waiting] | None = None
+        self._remembered = Lookups()
         self._open()
 
     def _open(self) -> None:
@@ -125,9 +120,9 @@ class EbpfDirector:
             self._live = self._start()
         elif load.sweep_stands_still(self._live):
             load.start_sweep(self._live)
-        if fresh and os.path.exists(bpffs.marks_path(self._cookie)):
+        if fresh:
             try:
-                self._lead_marks()  # an earlier command was cut short
+                self._lead_marks()  # an earlier command may have been cut short
             except PylvsError:
                 pass  # what this one is for may be possible all the same
         return self._live
@@ -174,11 +169,16 @@ class EbpfDirector:
     def _snapshot(self, registry: Registry, number: int) -> ServiceSnapshot:
         assert self._live is not None
         raw = self._live.services[number]
-        service = VirtualService(unpack_key(raw.key), self._scheduler_of(number))
+        service = self._service(registry, number)
         zero = abi.Statistics.from_buffer_copy(raw.zero)  # before the totals: they only grow
         totals = self._live.statistics("service_statistics", number)
         servers = tuple(self._server_snapshot(n) for n in registry.servers[number])
         return ServiceSnapshot(service, servers, counters_since(totals, zero))
+
+    def _service(self, registry: Registry, number: int) -> VirtualService:
+        assert self._live is not None
+        raw = self._live.services[number]
+        return unpack_service(raw, self._scheduler_of(number), registry.locals.unpack(raw.pool))
 
     def _server_snapshot(self, number: int) -> ServerSnapshot:
         assert self._live is not None
@@ -186,13 +186,13 @@ class EbpfDirector:
         zero = abi.Statistics.from_buffer_copy(raw.zero)
         counters = counters_since(self._live.statistics("server_statistics", number), zero)
         load_now = raw.load
-        return ServerSnapshot(unpack_server(raw), load_now >> 32, load_now & 0xFFFFFFFF, 0, counters)
+        return ServerSnapshot(unpack_server(raw), load_now >> 32, load_now & 0xFFFFFFFF, raw.templates, counters)
 
     def _find(self, id: ServiceId) -> int | None:
         registry = self._registry
         return registry.services.get(id) if registry else None
 
-    def _to_change(self, id: ServiceId, missing: type[Refused]) -> tuple[Registry, ServiceId, int]:
+    def _to_change(self, id: ServiceId, missing: type[Refused]) -> tuple[Registry, int]:
         """A service's slot, under the lock; raises `missing`. Looks before it locks: nothing is loaded for nothing."""
         if self._find(id) is None:
             raise missing
@@ -200,26 +200,70 @@ class EbpfDirector:
         number = self._find(id)
         if number is None:
             raise missing
-        return registry, id, number
+        return registry, number
+
+    @property
+    def _lookups(self) -> Lookups:
+        """Between `begin` and `commit` nothing is asked twice."""
+        return Lookups() if self._waiting is None else self._remembered
 
     def add_service(self, service: VirtualService) -> None:
-        """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`. The first one loads all."""
+        """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`, ... The first one loads all."""
         if self._find(service.id) is not None:
             raise ServiceExists
-        id = _checked(service)
+        self._check_service(service)
         table, registry = self._changing()
-        if id in registry.services:
+        if service.id in registry.services:
             raise ServiceExists
-        if isinstance(id, FirewallMark):
-            self._expect_mark(id)
-        number = registry.add_service(id)
+        self._check_overlap(registry, service)
+        if isinstance(service.id, FirewallMark):
+            self._expect_mark(service.id)
+        number = registry.add_service(service)
         table.services[number].scheduler = service.scheduler.encode()  # a restore that is killed leaves it editable
         self._set_scheduler(number, service.scheduler)
-        registry.publish_service(id)
+        registry.publish_service(service.id)
         self._lead_marks()
         from pylvs.director.ebpf import attach
 
         attach.attach_missing(table, self._hook)
+
+    def edit_service(self, service: VirtualService) -> None:
+        """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
+        if self._find(service.id) is None:
+            raise NoSuchService
+        self._check_service(service)
+        registry, number = self._to_change(service.id, NoSuchService)
+        self._check_overlap(registry, service)
+        rules.check_fullnat(service, self._service_servers(number))
+        pools = self._pools(registry, service, number)
+        registry.write_service(number, service, registry.pack_pool(service.local_addresses), pools)
+        if self._scheduler_of(number) != service.scheduler:
+            self._set_scheduler(number, service.scheduler)
+
+    def _check_service(self, service: VirtualService) -> None:
+        rules.check_service(service, SCHEDULERS)
+        limit.check_service(service)
+        if service.local_addresses:
+            rules.check_owned(service, self._lookups.own)
+
+    def _check_overlap(self, registry: Registry, service: VirtualService) -> None:
+        """Among thousands of services there is nothing to look for where no address is both a VIP and a local one."""
+        if registry.may_overlap(service):
+            others = (self._service(registry, n) for id, n in registry.services.items() if id != service.id)
+            rules.check_overlap(service, others, registry.local_ports)
+
+    def _pool(self, registry: Registry, service: VirtualService, server: RealServer, source: IPAddress | None) -> Pool:
+        """Only FULLNAT has one: the service's local addresses of the server's family, or else the director's own."""
+        if server.method is not ForwardingMethod.FULLNAT:
+            return Pool()
+        version = server.endpoint.address.version
+        own = [address for address in service.local_addresses if address.version == version]
+        return registry.pack_pool(own or [limit.source_towards(server, source)])
+
+    def _pools(self, registry: Registry, service: VirtualService, number: int) -> dict[int, Pool]:
+        """Those of a service's servers once it is edited to this."""
+        servers = zip(registry.servers[number], self._service_servers(number), strict=True)
+        return {slot: self._pool(registry, service, server, registry.source(slot)) for slot, server in servers}
 
     def _expect_mark(self, id: FirewallMark) -> None:
         """Refuse a mark whose packets can't come here; else they do from now on."""
@@ -231,20 +275,10 @@ class EbpfDirector:
         if self._waiting is None:
             mark.ensure(table, {*registry.marks, id})
 
-    def _forget_marks(self, going: Iterable[ServiceId]) -> None:
-        if any(isinstance(id, FirewallMark) for id in going):
-            self._unsettle_marks()
-
     def _unsettle_marks(self) -> None:
         """From here on `_lead_marks` has something to do, if need be in the next command."""
         with open(bpffs.marks_path(self._cookie), "w"):
             pass
-
-    def lead_marks(self) -> None:
-        """Mend what others have done to the ways of marked packets."""
-        if self._changing()[1].marks:
-            self._unsettle_marks()
-            self._lead_marks()
 
     def _lead_marks(self) -> None:
         """Lead the packets of every mark that has a service here, and no others; in a batch, at its end."""
@@ -255,13 +289,11 @@ class EbpfDirector:
             mark.ensure(table, registry.marks)
             os.unlink(bpffs.marks_path(self._cookie))
 
-    def edit_service(self, service: VirtualService) -> None:
-        """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`."""
-        if self._find(service.id) is None:
-            raise NoSuchService
-        _, _, number = self._to_change(_checked(service), NoSuchService)
-        if self._scheduler_of(number) != service.scheduler:
-            self._set_scheduler(number, service.scheduler)
+    def lead_marks(self) -> None:
+        """Mend what others have done to the ways of marked packets."""
+        if self._changing()[1].marks:
+            self._unsettle_marks()
+            self._lead_marks()
 
     def _set_scheduler(self, number: int, name: str) -> None:
         self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
@@ -273,7 +305,8 @@ class EbpfDirector:
 
     def begin(self) -> None:
         """From here to `commit` the rings of what is changed are only noted."""
-        self._waiting = {} if self._waiting is None else self._waiting
+        if self._waiting is None:
+            self._waiting, self._remembered = {}, Lookups()
 
     def commit(self) -> None:
         """Make and swap the rings that were noted, all at once: for each swap the kernel waits for its packets."""
@@ -282,7 +315,13 @@ class EbpfDirector:
         waiting = {number: what for number, what in noted.items() if number in there}
         if waiting:
             self._swap(waiting)
+        self._settle()
         self._lead_marks()
+
+    def _settle(self) -> None:
+        """Forget the addresses of what was deleted; between `begin` and `commit` that can wait."""
+        if self._slots is not None and self._waiting is None:
+            self._slots.roles.settle()
 
     def _wait(self, number: int, what: Waiting) -> None:
         """Note that a service needs a new ring; outside of `begin` and `commit` it gets it at once."""
@@ -327,54 +366,59 @@ class EbpfDirector:
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
-        registry, id, _ = self._to_change(id, NoSuchService)
-        self._forget_marks([id])
-        registry.delete_service(id)
+        registry, _ = self._to_change(id, NoSuchService)
+        self._delete(registry, [id])
+
+    def _delete(self, registry: Registry, ids: Sequence[ServiceId]) -> None:
+        if any(isinstance(id, FirewallMark) for id in ids):
+            self._unsettle_marks()
+        for id in ids:
+            registry.delete_service(id)
+        self._settle()
         self._lead_marks()
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
-        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
+        """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`, ..."""
         if self._find(id) is None:
             raise ServiceNotDefined
         rules.check_server(id, server)
-        registry, id, number = self._to_change(id, ServiceNotDefined)
+        registry, number = self._to_change(id, ServiceNotDefined)
         if registry.find_server(number, server.endpoint) is not None:
             raise DestinationExists
-        rules.check_unicast(server.endpoint.address)
-        if _is_broadcast(server.endpoint.address):
-            raise InvalidOperation
-        _check_method(server)
+        way = self._lookups.way(server.endpoint.address)
+        _check_address(server.endpoint.address, way)
+        pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
-        slot = registry.add_server(number, id, server)
-        self._note_interface(slot)
+        registry.add_server(number, server, way, pool)
+        self._settle()
         self._reschedule(number, taken)
 
     def edit_server(self, id: ServiceId, server: RealServer) -> None:
-        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `NotYetSupported`."""
+        """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`, ..."""
         if self._find(id) is None:
             raise ServiceNotDefined
         rules.check_server(id, server)
-        registry, _, number = self._to_change(id, ServiceNotDefined)
+        registry, number = self._to_change(id, ServiceNotDefined)
         slot = registry.find_server(number, server.endpoint)
         if slot is None:
             raise NoSuchDestination
-        _check_method(server)
+        way = self._lookups.way(server.endpoint.address)
+        pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
-        registry.write_server(slot, server)
-        self._note_interface(slot)
+        registry.write_server(slot, server, way, pool)
         self._reschedule(number, taken)
 
-    def _note_interface(self, slot: int) -> None:
-        """Where the kernel doesn't forward, the data plane can't ask it for the way to a server."""
-        if not _forwards():
-            from pylvs.director.ebpf import attach
-
-            raw = self.loaded().servers[slot]
-            raw.interface = attach.interface_towards(unpack_server(raw).endpoint.address)
+    def _checked_pool(self, registry: Registry, number: int, server: RealServer, way: Way) -> Pool:
+        limit.check_server(server, way)
+        if server.method is not ForwardingMethod.FULLNAT:
+            return Pool()
+        service = self._service(registry, number)
+        rules.check_fullnat(service, [server])
+        return self._pool(registry, service, server, way.source)
 
     def delete_server(self, id: ServiceId, endpoint: Endpoint) -> None:
         """Raises `ServiceNotDefined`, `NoSuchDestination`."""
-        registry, _, number = self._to_change(id, ServiceNotDefined)
+        registry, number = self._to_change(id, ServiceNotDefined)
         slot = registry.find_server(number, endpoint)
         if slot is None:
             raise NoSuchDestination
@@ -384,20 +428,19 @@ class EbpfDirector:
         if self._waiting is not None and number in self._waiting:  # no ring may name it when it is retired
             self._swap({number: self._waiting.pop(number)})
         registry.retire_server(slot)
+        self._settle()
 
     def flush(self) -> None:
         """Delete every service."""
         if self._live is not None:
             _, registry = self._changing()
-            self._forget_marks(registry.services)
-            for id in list(registry.services):
-                registry.delete_service(id)
-            self._lead_marks()
+            ids = list(registry.services)
+            self._delete(registry, ids)
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""
         if id is not None:
-            numbers = [self._to_change(id, NoSuchService)[2]]
+            numbers = [self._to_change(id, NoSuchService)[1]]
         elif self._live is None:
             return
         else:
@@ -429,46 +472,9 @@ class EbpfDirector:
             yield from connections(self._live)
 
 
-def _forwards() -> bool:
-    with open("/proc/sys/net/ipv4/ip_forward") as setting:
-        return setting.read().strip() != "0"
-
-
-def _is_broadcast(address: IPAddress) -> bool:
-    """The kernel knows: it lets no ordinary socket talk to a broadcast address."""
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((str(address), 9))
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-    return False
-
-
-def _checked(service: VirtualService) -> ServiceId:
-    """Refuse what the data plane doesn't do yet, by name."""
-    id = service.id
-    rules.check_service(service, SCHEDULERS)
-    address = id if isinstance(id, VirtualAddress) else None
-    for missing, name in (
-        (address and id.family == 6, "IPv6 services are"),
-        (address and address.protocol is Protocol.SCTP, "SCTP services are"),
-        (address and address.endpoint.port == 0, "services for every port are"),
-        (service.persistence is not None, "persistent services are"),
-        (service.one_packet, "one-packet scheduling is"),
-        (bool(service.persistence_engine), "persistence engines are"),
-        (bool(service.flags), "scheduler flags are"),
-    ):
-        if missing:
-            raise NotYetSupported(f"{name} not supported yet")
-    return id
-
-
-def _check_method(server: RealServer) -> None:
-    if server.method not in METHODS:
-        raise NotYetSupported(f"forwarding by {server.method} is not supported yet: use -m (NAT) or -g (DR)")
-    if server.upper_threshold:
-        raise NotYetSupported("connection thresholds are not supported yet")
+def _check_address(address: IPAddress, way: Way) -> None:
+    """As the kernel: one of its own addresses, or one machine's. It knows which are broadcast addresses."""
+    if address.is_unspecified or not way.local:
+        rules.check_unicast(address)
+    if way.broadcast:
+        raise InvalidOperation

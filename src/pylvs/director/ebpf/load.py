@@ -52,6 +52,14 @@ _TIMEOUTS = {
 }
 """Seconds in each state, as in the kernel's net/netfilter/ipvs."""
 
+_KNOBS = {
+    abi.Knob.AM_DROPRATE: 10,
+    abi.Knob.CONN_REUSE_MODE: 1,
+    abi.Knob.PMTU_DISC: 1,
+    abi.Knob.LOCAL_PORT_FIRST: 1024,
+    abi.Knob.LOCAL_PORT_LAST: 32767,
+}
+
 
 def object_path(name: str = "director") -> str:
     """A compiled BPF object of this package; raises `DataPlaneError` where it wasn't built."""
@@ -103,6 +111,7 @@ def load(directory: str, capacity: Capacity) -> Table:
             opened.set_max_entries(name, capacity.services)
         for name in ("servers", "server_statistics"):
             opened.set_max_entries(name, capacity.servers)
+        opened.set_max_entries("addresses", capacity.services + capacity.servers + abi.LOCALS)
         _verify(opened)
         fd = opened.map_fd("settings")
         _settle(Array(fd, abi.Settings)[0], seeds, capacity)
@@ -122,6 +131,8 @@ def _settle(settings: abi.Settings, seeds: tuple[int, ...], capacity: Capacity) 
     for state in abi.ConnectionState:
         if state.name in _TIMEOUTS:
             settings.timeout[state] = _TIMEOUTS[state.name] * abi.TICKS_A_SECOND
+    for knob, value in _KNOBS.items():
+        settings.knob[knob] = value
 
 
 def _publish(opened: libbpf.Object, directory: str) -> None:

@@ -8,18 +8,34 @@ from __future__ import annotations
 import time
 
 from pylvs.director.ebpf import abi, libbpf
-from pylvs.director.ebpf.convert import METHODS, pack_address, pack_key, unpack_address, unpack_key
+from pylvs.director.ebpf.convert import (
+    METHODS,
+    pack_address,
+    pack_key,
+    pack_netmask,
+    pack_tunnel,
+    unpack_address,
+    unpack_key,
+)
+from pylvs.director.ebpf.pool import Locals
+from pylvs.director.ebpf.role import Roles
 from pylvs.director.ebpf.table import word
+from pylvs.director.rules import LOCAL_PORTS
 from pylvs.errors import TableFull
-from pylvs.model import Endpoint, FirewallMark
+from pylvs.model import Endpoint, FirewallMark, Protocol, VirtualAddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pylvs.director.ebpf.route import Way
     from pylvs.director.ebpf.table import Array, Table
-    from pylvs.model import RealServer, ServiceId
+    from pylvs.model import IPAddress, RealServer, ServiceId, VirtualService
 
 _SETTLE_TICKS = 2 * abi.TICKS_A_SECOND
 """So long after its deletion no packet can still be on its way to a server."""
+
+_FTP = 21
 
 
 class Registry:
@@ -27,6 +43,8 @@ class Registry:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self.roles = Roles(table)
+        self.locals = Locals(table)
         self.services: dict[ServiceId, int] = {}
         self.servers: dict[int, list[int]] = {}
         self._deleted: dict[tuple[bytes, Endpoint], int] = {}
@@ -71,20 +89,58 @@ class Registry:
         """The slot of one of a service's servers."""
         return next((n for n in self.servers[service] if self.endpoint(n) == endpoint), None)
 
+    def source(self, server: int) -> IPAddress | None:
+        """The director's own address towards a server, as far as the kernel knew one."""
+        source = bytes(self._table.servers[server].source)
+        return unpack_address(source) if any(source) else None
+
+    @property
+    def local_ports(self) -> range:
+        """Those that FULLNAT uses of local addresses."""
+        knob = self._table.settings.knob
+        first, last = knob[abi.Knob.LOCAL_PORT_FIRST], knob[abi.Knob.LOCAL_PORT_LAST]
+        return range(first, last + 1) if last else LOCAL_PORTS
+
+    def may_overlap(self, service: VirtualService) -> bool:
+        """Whether one of its addresses may be both a VIP and a local one."""
+        if any(self.roles.of(pack_address(local)) & abi.AddressRole.VIP for local in service.local_addresses):
+            return True
+        if not isinstance(service.id, VirtualAddress):
+            return False
+        vip = service.id.endpoint.address
+        return vip in service.local_addresses or bool(self.roles.of(pack_address(vip)) & abi.AddressRole.LOCAL)
+
     def _serial(self) -> int:
         self._table.settings.next_serial += 1
         return int(self._table.settings.next_serial)
 
-    def add_service(self, id: ServiceId) -> int:
+    def add_service(self, service: VirtualService) -> int:
         """A slot for a new service, not yet in use; raises `TableFull`."""
+        pool = self.pack_pool(service.local_addresses)
         number = self._free_service()
         services = self._table.services
         services.clear(number)
-        services[number].key = abi.ServiceKey.from_buffer_copy(pack_key(id))
+        services[number].key = abi.ServiceKey.from_buffer_copy(pack_key(service.id))
         _set_zero(self._table, services, "service_statistics", number)
-        self.services[id] = number
+        self.services[service.id] = number
         self.servers[number] = []
+        self.write_service(number, service, pool, {})
         return number
+
+    def write_service(
+        self, number: int, service: VirtualService, pool: abi.Pool, pools: Mapping[int, abi.Pool]
+    ) -> None:
+        """What can be edited of a service but its scheduler, and what follows from it for its servers."""
+        raw = self._table.services[number]
+        raw.persistence = (service.persistence or 0) * abi.TICKS_A_SECOND
+        raw.one_packet = service.one_packet
+        raw.scheduler_flags = service.flags
+        raw.netmask = abi.Address.from_buffer_copy(pack_netmask(service))
+        raw.engine = service.persistence_engine.encode()
+        raw.pool = pool
+        for server in self.servers[number]:
+            self._write_ports(server)
+            self._table.servers[server].pool = pools[server]
 
     def _free_service(self) -> int:
         if self._free_services:
@@ -101,6 +157,8 @@ class Registry:
     def publish_service(self, id: ServiceId) -> None:
         """From now on packets find it."""
         number = self.services[id]
+        if not isinstance(id, FirewallMark):
+            self.roles.add(pack_address(id.endpoint.address), abi.AddressRole.VIP)
         self._table.services[number].in_use = 1
         libbpf.update(self._table.fd("service_index"), pack_key(id), word(number))
 
@@ -110,46 +168,78 @@ class Registry:
         libbpf.delete(self._table.fd("service_index"), pack_key(id))
         for server in self.servers.pop(number):
             self.retire_server(server)
-        self._table.services[number].in_use = 0
+        raw = self._table.services[number]
+        raw.in_use = 0
+        self.roles.leave(bytes(raw.key.vip))
+        self._leave_pool(raw.pool)
         self._free_services.append(number)
 
-    def add_server(self, service: int, id: ServiceId, server: RealServer) -> int:
+    def add_server(self, service: int, server: RealServer, way: Way, pool: abi.Pool) -> int:
         """A slot at the head of the service's list, available at once; raises `TableFull`.
 
         A deleted server with the same identity comes back with its connections and counters.
         """
-        key = pack_key(id)
+        owner = self._table.services[service]
+        key, address = bytes(owner.key), pack_address(server.endpoint.address)
         revived = self._deleted.pop((key, server.endpoint), None)
         number = self._free_slot() if revived is None else revived
         raw = self._table.servers[number]
         if revived is None:
             self._table.servers.clear(number)
-            raw.address = abi.Address.from_buffer_copy(pack_address(server.endpoint.address))
+            raw.address = abi.Address.from_buffer_copy(address)
             raw.port = server.endpoint.port
             raw.service_key = abi.ServiceKey.from_buffer_copy(key)
             _set_zero(self._table, self._table.servers, "server_statistics", number)
         raw.service = service
-        raw.virtual_port = raw.service_key.port
-        raw.many_to_one = not raw.service_key.port
+        raw.virtual_port = owner.key.port
         raw.serial = self._serial()
-        self.write_server(number, server)
+        self.write_server(number, server, way, pool)
+        self.roles.add(address, abi.AddressRole.RIP)
         raw.phase = abi.ServerPhase.AVAILABLE
         self.servers[service].insert(0, number)
         return number
 
-    def write_server(self, number: int, server: RealServer) -> None:
-        """What can be edited of a server."""
+    def write_server(self, number: int, server: RealServer, way: Way, pool: abi.Pool) -> None:
+        """What can be edited of a server, and what the kernel says of the way to it."""
+        self._write_ports(number)
         raw = self._table.servers[number]
-        raw.method = METHODS[server.method]
-        raw.mapped_port = server.endpoint.port
+        raw.pool = pool
+        raw.local, raw.interface = way.local, way.interface
+        raw.source = abi.Address.from_buffer_copy(pack_address(way.source) if way.source else bytes(16))
+        raw.tunnel = pack_tunnel(server.tunnel)
         raw.weight = server.weight
+        if server.upper_threshold == 0 or server.upper_threshold > raw.upper_threshold:
+            raw.overloaded = 0
         raw.upper_threshold, raw.lower_threshold = server.upper_threshold, server.lower_threshold
+        raw.method = METHODS[server.method]  # last: the others are there when a packet sees it
+
+    def pack_pool(self, local_addresses: Sequence[IPAddress]) -> abi.Pool:
+        """A pool whose addresses are known as local ones; raises `TableFull`."""
+        pool = self.locals.pack(local_addresses)
+        for address in local_addresses:
+            self.roles.add(pack_address(address), abi.AddressRole.LOCAL)
+        return pool
+
+    def _leave_pool(self, pool: abi.Pool) -> None:
+        for address in self.locals.unpack(pool):
+            self.roles.leave(pack_address(address))
+
+    def _write_ports(self, number: int) -> None:
+        """Where a service has every port, or FTP's, packets keep theirs: all of it or all but FTP's own."""
+        raw = self._table.servers[number]
+        service = self._table.services[raw.service]
+        key, persistent = service.key, bool(service.persistence)
+        raw.mapped_port = 0 if persistent and not key.port else raw.port
+        with_data = persistent and key.port == _FTP and key.protocol == Protocol.TCP
+        raw.many_to_one = not key.port or with_data
 
     def retire_server(self, number: int) -> None:
         """It keeps its connections, whose packets are dropped. No ring may name it any more."""
         raw = self._table.servers[number]
         raw.deleted_at = self._table.settings.now
         raw.phase = abi.ServerPhase.DELETED
+        self.roles.leave(bytes(raw.address))
+        self._leave_pool(raw.pool)
         self._deleted[bytes(raw.service_key), self.endpoint(number)] = number
 
     def _free_slot(self) -> int:
@@ -164,6 +254,8 @@ class Registry:
             if not raw.load:
                 del self._deleted[identity]
                 self._let_settle(raw)
+                self.roles.leave(bytes(raw.address))
+                self._leave_pool(raw.pool)
                 return number
         raise TableFull(
             f"no room for another server: there are {settings.servers_used}, deleted ones with connections included",

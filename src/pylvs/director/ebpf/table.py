@@ -100,6 +100,10 @@ class Table:
         return Array(self.fd("servers"), abi.Server)
 
     @cached_property
+    def locals(self) -> Array[abi.Address]:
+        return Array(self.fd("locals"), abi.Address)
+
+    @cached_property
     def settings(self) -> abi.Settings:
         return Array(self.fd("settings"), abi.Settings)[0]
 

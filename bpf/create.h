@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A packet that belongs to no connection: is it to open one, and to which server? */
+#pragma once
+
+#include "fullnat.h"
+#include "nat.h"
+
+/* Where a packet was met, and what that place can do. */
+enum place_met {
+	MET_EARLY, /* XDP: leaves what it can't do to the next */
+	MET_LAST,
+};
+
+/* Addresses that no honest packet comes from. The kernel's stack refuses them too, so they are left to it. */
+static __always_inline bool hostile_source(const struct tuple *tuple)
+{
+	const struct address *source = &tuple->source;
+	if (!((source->half[0] ^ tuple->destination.half[0]) | (source->half[1] ^ tuple->destination.half[1])))
+		return true;
+	__u8 first = is_ipv4(source) ? source->word[3] & 0xff : source->word[0] & 0xff;
+	if (is_ipv4(source))
+		return first == 0 || first == 127 || first >= 224;
+	return first == 0xff || (!source->half[0] && !source->word[2] && bpf_ntohl(source->word[3]) <= 1);
+}
+
+static __always_inline bool opens(__u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
+}
+
+static __always_inline bool may_create(const struct tuple *tuple, __u8 tcp_flags)
+{
+	if (hostile_source(tuple))
+		return false;
+	return tuple->protocol != IPPROTO_TCP || opens(tcp_flags) || (!(tcp_flags & TCP_RST) && knob(KNOB_SLOPPY_TCP));
+}
+
+/* drop_packet: one of so many new connections is turned away, so that the others have a chance. */
+static __always_inline bool turned_away(void)
+{
+	struct settings *setting = all_settings();
+	if (likely(!setting || !(READ_ONCE(setting->defences) & DEFENCE_DROP_PACKET)))
+		return false;
+	__u32 rate = READ_ONCE(setting->drop_rate);
+	return rate <= 1 || bpf_get_prandom_u32() % rate == 0;
+}
+
+/* The service that wants a packet that belongs to no connection. */
+__noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mark, __u32 met, struct created *created)
+{
+	if (!tuple || !created || !may_create(tuple, tcp_flags))
+		return VERDICT_PASS;
+	created->service = find_service(tuple, mark) - 1;
+	struct service *service = service_at(created->service);
+	if (!service || (service->one_packet && met == MET_EARLY))
+		return VERDICT_PASS;
+	created->one_packet = service->one_packet;
+	return turned_away() ? refuse(created, DROP_DEFENCE) : VERDICT_REQUEST;
+}
+
+/* The server that is to have it. No connection is made yet. */
+__noinline int choose(struct opening *opening, __u32 tcp_flags)
+{
+	struct service *service = opening ? service_at(opening->created.service) : NULL;
+	if (!opening || !service)
+		return VERDICT_PASS;
+	struct created *created = &opening->created;
+	created->server = service->persistence ? persist(opening, service) : schedule(created->service);
+	struct server *server = created->server ? server_at(created->server - 1) : NULL;
+	if (!server) {
+		created->reason = DROP_NO_SERVER;
+		return VERDICT_UNREACHABLE;
+	}
+	created->method = server->method;
+	created->state = state_after(STATE_NONE, defended(rewrites(server->method) ? INPUT : INPUT_ONLY),
+				     opening->tuple.protocol, (__u8)tcp_flags);
+	if (created->one_packet)
+		leave_template(created->template);
+	return VERDICT_REQUEST;
+}
+
+/* The slots of a connection to the server that has been chosen: first the client's, except that FULLNAT begins with the other. */
+static __always_inline int connect(const struct tuple *tuple, struct created *created)
+{
+	if (created->method == METHOD_FULLNAT && allocate(tuple, created) != VERDICT_REQUEST)
+		return VERDICT_DROP;
+	int verdict = insert_request(tuple, created);
+	if (verdict == VERDICT_REQUEST && created->made && created->method == METHOD_NAT)
+		verdict = insert_answer(tuple, created);
+	return verdict;
+}

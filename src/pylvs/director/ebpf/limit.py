@@ -1,0 +1,41 @@
+"""What IPVS takes and this data plane doesn't do: refused by name."""
+
+from __future__ import annotations
+
+from pylvs.errors import FullnatRefused, NotYetSupported
+from pylvs.model import ForwardingMethod, VirtualAddress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pylvs.director.ebpf.route import Way
+    from pylvs.model import IPAddress, RealServer, VirtualService
+
+_REWRITING = {ForwardingMethod.NAT: "-m", ForwardingMethod.FULLNAT: "--fullnat"}
+
+
+def check_service(service: VirtualService) -> None:
+    """Raises `NotYetSupported`."""
+    if service.persistence_engine:
+        raise NotYetSupported(f"the persistence engine {service.persistence_engine} is not supported yet")
+    if service.flags:
+        raise NotYetSupported(f"scheduler flags are not supported yet: {service.scheduler} has none")
+    address = service.id.endpoint.address if isinstance(service.id, VirtualAddress) else None
+    if address is not None and address.version == 6 and address.ipv4_mapped is not None:
+        raise NotYetSupported(f"IPv4 addresses written as IPv6 are not supported: use {address.ipv4_mapped}")
+
+
+def check_server(server: RealServer, way: Way) -> None:
+    """Raises `NotYetSupported`."""
+    option = _REWRITING.get(server.method)
+    if way.local and option:
+        raise NotYetSupported(f"{option} to the director itself is not supported; use -g")
+
+
+def source_towards(server: RealServer, source: IPAddress | None) -> IPAddress:
+    """What answers of a FULLNAT server come to if there is no other local address; raises `FullnatRefused`."""
+    if source is None:
+        raise FullnatRefused(
+            f"no route to {server.endpoint.address}, and so no local address for it: add one of the two"
+            " (ip route add, --local-address)"
+        )
+    return source

@@ -1,0 +1,148 @@
+"""What the kernel says of addresses: its own ones, and the way to others. By netlink, without a library.
+
+Importing pyroute2 would take ten times as long as everything else that adding a server takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, AF_NETLINK, AF_UNSPEC, NETLINK_ROUTE, SOCK_RAW, socket
+
+from pylvs.model.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pylvs.model import IPAddress
+
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_ROUTE = struct.Struct("=8BI")
+_ADDRESS = struct.Struct("=4BI")
+_REQUEST, _DUMP = 0x1, 0x300
+_ERROR, _DONE = 2, 3
+_GETADDR, _GETROUTE = 22, 26
+_RTA_DST, _RTA_OIF, _RTA_PREFSRC = 1, 4, 7
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_UNICAST, _LOCAL, _BROADCAST, _ANYCAST = 1, 2, 3, 4
+_FAMILIES = {4: AF_INET, 6: AF_INET6}
+_LARGEST = 1 << 16
+
+
+class Way(Value):
+    """How the kernel would send to an address: by an interface (0: not at all, or unknown), from an own address."""
+
+    local: bool = False
+    broadcast: bool = False
+    interface: int = 0
+    source: IPAddress | None = None
+
+
+class Lookups:
+    """The kernel's answers, each asked for once."""
+
+    def __init__(self) -> None:
+        self._ways: dict[IPAddress, Way] = {}
+        self._forwards: dict[int, bool] = {}
+
+    def way(self, address: IPAddress) -> Way:
+        """The way to a server. Its interface is left to the data plane where that can ask, as the kernel forwards."""
+        if address not in self._ways:
+            way = way_to(address)
+            self._ways[address] = way.replace(interface=0) if self.forwards(address.version) else way
+        return self._ways[address]
+
+    def forwards(self, version: int) -> bool:
+        """Whether the kernel routes packets of a family that are not its own."""
+        if version not in self._forwards:
+            self._forwards[version] = _forwards(version)
+        return self._forwards[version]
+
+    @cached_property
+    def own(self) -> frozenset[IPAddress]:
+        """Every address of every interface."""
+        return own_addresses()
+
+
+def _forwards(version: int) -> bool:
+    path = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}[version]
+    try:
+        with open(path) as setting:
+            return setting.read().strip() != "0"
+    except FileNotFoundError:  # a kernel without IPv6
+        return False
+
+
+def way_to(address: IPAddress) -> Way:
+    """Ask the routing table for one address; where it has no route, the way leads nowhere."""
+    size = len(address.packed)
+    route = _ROUTE.pack(_FAMILIES[address.version], 8 * size, 0, 0, 0, 0, 0, 0, 0)
+    request = route + _ATTRIBUTE.pack(_ATTRIBUTE.size + size, _RTA_DST) + address.packed
+    try:
+        answer = next(_ask(_GETROUTE, request))
+    except OSError:
+        return Way()
+    attributes = _attributes(answer[_ROUTE.size :])
+    kind = answer[7]
+    source = attributes.get(_RTA_PREFSRC)
+    if kind not in (_UNICAST, _LOCAL, _BROADCAST, _ANYCAST):  # a route that says: there is none
+        return Way()
+    return Way(
+        kind == _LOCAL,
+        kind == _BROADCAST,
+        int.from_bytes(attributes.get(_RTA_OIF, b""), "little"),
+        _address(source) if source else None,
+    )
+
+
+def own_addresses() -> frozenset[IPAddress]:
+    """Every address of every interface of this network namespace."""
+    found = set()
+    for message in _ask(_GETADDR, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0), _DUMP):
+        attributes = _attributes(message[_ADDRESS.size :])
+        found.add(_address(attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]))
+    return frozenset(found)
+
+
+def _address(packed: bytes) -> IPAddress:
+    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+
+
+def _ask(kind: int, request: bytes, flags: int = 0) -> Iterator[bytes]:
+    """The bodies of the kernel's answers; raises `OSError`."""
+    with socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) as asked:
+        asked.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | flags, 0, 0) + request)
+        more = True
+        while more:
+            data = asked.recv(_LARGEST)
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            for answered, body in _messages(data):
+                if answered == _ERROR:
+                    number = -int.from_bytes(body[:4], "little", signed=True)
+                    raise OSError(number, os.strerror(number))
+                if answered == _DONE:
+                    return
+                yield body
+            more = bool(flags & _DUMP)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        yield kind, data[_HEADER.size : length]
+        data = data[-(-length // 4) * 4 :]
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        found[kind] = data[_ATTRIBUTE.size : length]
+        data = data[-(-length // 4) * 4 :]
+    return found
