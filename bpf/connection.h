@@ -15,6 +15,7 @@
 #include "maps.h"
 #include "parse.h"
 #include "state.h"
+#include "verdict.h"
 
 /* Set before loading, from the table's settings. Python knows this layout: six words of 64 bits, one of 32. */
 const volatile struct {
@@ -211,8 +212,12 @@ static __always_inline struct connection *find(const struct tuple *tuple, const 
 	struct connection *connection = find_likely(home, tuple, place);
 	if (likely(connection || !READ_ONCE(home->slot[0].overflow)))
 		return connection;
-	struct tuple copy = *tuple;
-	return find_again(&copy);
+	__u32 zero = 0;
+	struct opening *opening = bpf_map_lookup_elem(&openings, &zero);
+	if (!opening)
+		return NULL;
+	opening->tuple = *tuple;
+	return find_again(&opening->tuple);
 }
 
 static __always_inline struct connection *peer_of(const struct connection *connection)
@@ -551,7 +556,7 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 		if (phase_of(control) != PHASE_LIVE)
 			return false;
 		__u32 before = state_of(control);
-		__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), (__u8)tcp_flags);
+		__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags);
 		__u32 server = READ_ONCE(owner->server);
 		struct connection *peer = peer_of(owner);
 		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
@@ -573,7 +578,7 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
  * A packet of the connection was seen. False if the connection ended before it. A mark is on the owner's slot alone, so an
  * answer that comes when there may be one looks there.
  */
-static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u8 tcp_flags)
+static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u16 tcp_flags)
 {
 	__u32 state = state_of(control);
 	bool changes = state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state;

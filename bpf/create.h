@@ -80,12 +80,14 @@ __noinline int choose(struct opening *opening, __u32 tcp_flags)
 }
 
 /* The slots of a connection to the server that has been chosen: first the client's, except that FULLNAT begins with the other. */
-static __always_inline int connect(const struct tuple *tuple, struct created *created)
+static __always_inline int connect(struct opening *opening)
 {
-	if (created->method == METHOD_FULLNAT && allocate(tuple, created) != VERDICT_REQUEST)
+	struct created *created = &opening->created;
+
+	if (created->method == METHOD_FULLNAT && allocate(&opening->tuple, created) != VERDICT_REQUEST)
 		return VERDICT_DROP;
-	int verdict = insert_request(tuple, created);
+	int verdict = insert_request(&opening->tuple, created);
 	if (verdict == VERDICT_REQUEST && created->made && created->method == METHOD_NAT)
-		verdict = insert_answer(tuple, created);
+		verdict = insert_answer(opening);
 	return verdict;
 }

@@ -23,18 +23,18 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 					       struct decision *decision)
 {
 	__u32 zero = 0;
+	if (is_later_fragment(packet))
+		return drop(decision, DROP_ENDED);
 	struct opening *opening = bpf_map_lookup_elem(&openings, &zero);
 	if (!opening)
 		return VERDICT_PASS;
 	opening->tuple = packet->tuple;
 	opening->created = (struct created){};
 	int verdict = find_wanted(&opening->tuple, packet->tcp_flags, mark, met, &opening->created);
-	if (verdict == VERDICT_REQUEST && packet->fragment)
-		return drop(decision, DROP_FRAGMENT);
 	if (verdict == VERDICT_REQUEST)
 		verdict = choose(opening, packet->tcp_flags);
 	if (verdict == VERDICT_REQUEST && !opening->created.one_packet)
-		verdict = connect(&opening->tuple, &opening->created);
+		verdict = connect(opening);
 	decision->reason = opening->created.reason;
 	if (verdict != VERDICT_REQUEST)
 		return verdict;
@@ -44,12 +44,15 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 		return drop(decision, DROP_SERVER_DELETED);
 	if (opening->created.made || opening->created.one_packet)
 		count_connection(decision->server, decision->server_index);
+	bool made = opening->created.made;
 	if (!opening->created.connection)
 		return VERDICT_REQUEST;
 	decision->connection = slot_at(opening->created.connection - 1);
 	if (!decision->connection)
 		return drop(decision, DROP_ENDED);
 	decision->control = READ_ONCE(decision->connection->control);
+	if (made)
+		tell(EVENT_SCHEDULED, decision->connection);
 	return VERDICT_REQUEST;
 }
 
@@ -69,8 +72,8 @@ static __always_inline bool reuses_port(__u64 control)
 static __always_inline void end_former(struct connection *former, __u64 control)
 {
 	struct connection *peer = peer_of(former);
-	if (peer || !rewrites(method_of(control)))
-		end_connection(former, peer ? peer->peer - 1 : 0, control);
+	if ((peer || !rewrites(method_of(control))) && end_connection(former, peer ? peer->peer - 1 : 0, control))
+		tell(EVENT_EXPIRED, former);
 }
 
 /* Does a client's packet end its former connection, and may it so open another? */
@@ -117,14 +120,12 @@ static __always_inline enum verdict decide(const struct packet *packet, __u32 ma
 		if (!server)
 			return drop(decision, DROP_SERVER_DELETED);
 		if (side_of(decision->control) == SIDE_SERVER)
-			return packet->fragment ? drop(decision, DROP_FRAGMENT) : decide_reply(decision);
+			return decide_reply(decision);
 		if (unlikely(packet->tcp_flags & TCP_SYN || server->phase != SERVER_AVAILABLE))
-			fresh = !packet->fragment && ends_former(connection, packet->tcp_flags);
+			fresh = ends_former(connection, packet->tcp_flags);
 	}
 	if (unlikely(fresh))
 		return decide_new(packet, mark, met, decision);
-	if (unlikely(packet->fragment))
-		return drop(decision, DROP_FRAGMENT);
 	if (unlikely(decision->server->phase != SERVER_AVAILABLE))
 		return drop(decision, DROP_SERVER_DELETED);
 	return VERDICT_REQUEST;
@@ -167,10 +168,17 @@ static __always_inline bool account(const struct packet *packet, const struct de
 	return true;
 }
 
-static __always_inline void count_drop(enum drop_reason reason)
+static __always_inline void count(enum drop_reason reason)
 {
 	__u32 index = reason;
-	__u64 *count = bpf_map_lookup_elem(&drops, &index);
-	if (count)
-		++*count;
+	__u64 *dropped = bpf_map_lookup_elem(&drops, &index);
+	if (dropped)
+		++*dropped;
+}
+
+static __always_inline void count_drop(enum drop_reason reason, const struct packet *packet,
+				       const struct decision *decision)
+{
+	count(reason);
+	tell_drop(&packet->tuple, decision->connection, decision->server, reason);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
-#include "forward_tc.h"
+#include "fragment.h"
+#include "icmp.h"
 #include "forward_xdp.h"
 #include "sweep.h"
 
@@ -40,7 +41,7 @@ int director_xdp(struct xdp_md *ctx)
 	case VERDICT_UNREACHABLE:
 		return XDP_PASS;
 	case VERDICT_DROP:
-		count_drop(decision.reason);
+		count_drop(decision.reason, &packet, &decision);
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
@@ -52,10 +53,20 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
 enum { HEADERS = 178 };
 
-static __always_inline int drop_tc(enum drop_reason reason)
+static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
+				   const struct decision *decision)
 {
-	count_drop(reason);
+	count_drop(reason, packet, decision);
 	return TC_ACT_SHOT;
+}
+
+/* The packet is as it came: its sender is told by the address that it knows, where there is something to tell. */
+static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason reason, __u32 mtu,
+				     const struct packet *packet, const struct decision *decision,
+				     const struct address *from)
+{
+	count_drop(reason, packet, decision);
+	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
 }
 
 /* Send a packet on as it was decided; to the director itself, where that is the real server. */
@@ -67,57 +78,74 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	if (!sending)
 		return TC_ACT_SHOT;
 	if (decision->server->local && verdict == VERDICT_REQUEST)
-		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED);
+		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
+	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
 	if (!ttl_done && ttl_of(packet) <= 1)
-		return drop_tc(DROP_TTL_EXCEEDED);
+		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
+	if (unlikely(packet->fragment && changes_family(sending)))
+		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
-		return drop_tc(reason);
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
 	if (!account(packet, decision, verdict))
-		return drop_tc(DROP_ENDED);
+		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
-	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE) : action;
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
 }
 
-/* True for a packet with a tuple that goes by no way of its own choice; the others are for the host's stack. */
-static __always_inline bool parse_tc(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int act_on_fragment(enum fragment_fate fate, const struct packet *packet,
+					   const struct decision *decision)
 {
+	if (fate == FRAGMENT_PASSES)
+		return TC_ACT_OK;
+	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT, packet, decision);
+}
+
+/* `led`: to the marks' device, by the kernel, which has counted this hop. Errors and fragments were met before that, at ingress. */
+static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
+{
+	struct packet packet;
+	struct decision decision = {};
 	if (skb->vlan_present)
-		return false;
+		return TC_ACT_OK;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	if (parse(data, data_end, skb->len, packet, false) != PARSED_PORTS)
-		return false;
-	return likely(!packet->ip || !packet->options) || !is_source_routed(skb, packet->options);
-}
-
-static __always_inline int act_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
-				  enum verdict verdict, bool ttl_done)
-{
+	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
+	if (parsed == PARSED_NOT_OURS)
+		return TC_ACT_OK;
+	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
+		return TC_ACT_OK;
+	if (parsed == PARSED_ICMP)
+		return led ? TC_ACT_OK : relay_icmp(skb, packet.l4_offset);
+	if (unlikely(packet.fragment)) {
+		enum fragment_fate fate = meet_fragment(skb, &packet);
+		if (fate != FRAGMENT_GOES_ON)
+			return act_on_fragment(fate, &packet, &decision);
+	}
+	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
+				       ? VERDICT_REQUEST
+				       : decide(&packet, skb->mark, MET_LAST, &decision);
+	if (unlikely(is_first_fragment(&packet))) {
+		if (led)
+			tell_others(&packet, &decision, verdict);
+		else if (comes_again(skb, &packet, &decision, verdict))
+			return TC_ACT_STOLEN;
+	}
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;
 	case VERDICT_DROP:
+		return drop_tc(decision.reason, &packet, &decision);
 	case VERDICT_UNREACHABLE:
-		return drop_tc(decision->reason);
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return !has_server(decision) ? TC_ACT_OK : forward_tc(skb, packet, decision, verdict, ttl_done);
+		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, led);
 	}
 	return TC_ACT_SHOT;
-}
-
-static __always_inline int balance_tc(struct __sk_buff *skb, bool ttl_done)
-{
-	struct packet packet;
-	struct decision decision = {};
-	if (!parse_tc(skb, &packet))
-		return TC_ACT_OK;
-	enum verdict verdict = decide(&packet, skb->mark, MET_LAST, &decision);
-	return act_tc(skb, &packet, &decision, verdict, ttl_done);
 }
 
 SEC("tc")
@@ -127,8 +155,8 @@ int director_tc(struct __sk_buff *skb)
 }
 
 /*
- * On the way out by the device that policy rules lead marked packets to; the kernel has routed them, and so counted this hop. What
- * is for the host itself goes back to it, as if it had come in by that device.
+ * On the way out by the device that policy rules lead marked packets to. What is for the host itself goes back to it, as if it had
+ * come in by that device.
  */
 SEC("tc")
 int director_mark(struct __sk_buff *skb)

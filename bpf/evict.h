@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "connection.h"
+#include "event.h"
 
 struct victim {
 	struct place place;
@@ -95,6 +95,7 @@ __noinline int make_room(const struct tuple *tuple)
 	__u32 template = template_of(owner, peer, control);
 	if (!end_connection(owner, owner_index, control))
 		return false;
+	tell(EVENT_EVICTED, owner);
 	free_at_once(owner);
 	if (peer)
 		free_at_once(peer);

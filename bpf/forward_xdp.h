@@ -2,7 +2,7 @@
 /* The fast path: frames are changed in place. What it can't do right goes up to the tc program, before anything is counted. */
 #pragma once
 
-#include "tunnel.h"
+#include "outer.h"
 
 struct way {
 	__u64 destination_mac;
@@ -151,9 +151,10 @@ static __always_inline void count_hop(struct packet *packet)
 		packet->ip6->hop_limit--;
 }
 
+/* The frame is not what it was any more, so there is nothing to tell of it. */
 static __always_inline int lost_in_xdp(void)
 {
-	count_drop(DROP_REWRITE);
+	count(DROP_REWRITE);
 	return XDP_DROP;
 }
 

@@ -56,7 +56,7 @@ enum {
 };
 
 enum { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
-enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2, TC_ACT_REDIRECT = 7 };
+enum { TC_ACT_UNSPEC = -1, TC_ACT_OK = 0, TC_ACT_SHOT = 2, TC_ACT_STOLEN = 4, TC_ACT_REDIRECT = 7 };
 enum { PACKET_HOST = 0 };
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { CLOCK_MONOTONIC = 1 };
@@ -103,6 +103,22 @@ struct __sk_buff {
 	__u32 gso_segs;
 	__u64 sk;
 	__u32 gso_size;
+};
+
+/* Types and codes that the director sends or looks at. */
+enum {
+	ICMP_DEST_UNREACH = 3,
+	ICMP_SOURCE_QUENCH = 4,
+	ICMP_TIME_EXCEEDED = 11,
+	ICMP_HOST_UNREACH = 1,
+	ICMP_PORT_UNREACH = 3,
+	ICMP_FRAG_NEEDED = 4,
+	ICMPV6_DEST_UNREACH = 1,
+	ICMPV6_PACKET_TOO_BIG = 2,
+	ICMPV6_TIME_EXCEEDED = 3,
+	ICMPV6_PARAMETER_PROBLEM = 4,
+	ICMPV6_ADDRESS_UNREACH = 3,
+	ICMPV6_PORT_UNREACH = 4,
 };
 
 #define ETH_ALEN 6
@@ -163,6 +179,13 @@ struct frag_hdr {
 	__be32 identification;
 };
 
+struct icmphdr { /* of ICMPv6, too */
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 rest;
+};
+
 struct sctphdr {
 	__be16 source;
 	__be16 dest;
@@ -197,7 +220,12 @@ struct bpf_timer {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
 
-enum { BPF_FIB_LKUP_RET_SUCCESS = 0, BPF_FIB_LKUP_RET_NO_NEIGH = 7, BPF_FIB_LKUP_RET_FRAG_NEEDED = 8 };
+enum {
+	BPF_FIB_LKUP_RET_SUCCESS = 0,
+	BPF_FIB_LKUP_RET_FWD_DISABLED = 5,
+	BPF_FIB_LKUP_RET_NO_NEIGH = 7,
+	BPF_FIB_LKUP_RET_FRAG_NEEDED = 8,
+};
 
 struct bpf_fib_lookup {
 	__u8 family;
@@ -242,7 +270,8 @@ enum {
 	BPF_F_ADJ_ROOM_ENCAP_L4_UDP = 1 << 4,
 	BPF_F_ADJ_ROOM_NO_CSUM_RESET = 1 << 5,
 };
-enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
+enum { BPF_F_RECOMPUTE_CSUM = 1 << 0, BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
+enum { BPF_CSUM_LEVEL_DEC = 2 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key)__unused = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) __unused = (void *)2;
@@ -271,6 +300,9 @@ static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) __unused =
 static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int size, __u32 flags) __unused = (void *)69;
 static long (*bpf_spin_lock)(struct bpf_spin_lock *lock) __unused = (void *)93;
 static long (*bpf_spin_unlock)(struct bpf_spin_lock *lock) __unused = (void *)94;
+static long (*bpf_csum_level)(struct __sk_buff *skb, __u64 change) __unused = (void *)135;
+static void *(*bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags)__unused = (void *)131;
+static void (*bpf_ringbuf_submit)(void *record, __u64 flags) __unused = (void *)132;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int size,
 				  __u64 flags) __unused = (void *)152;
 static long (*bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 clock) __unused = (void *)169;

@@ -16,9 +16,11 @@ static __noinline bool give_way(const struct tuple *answer)
 	if (!owner)
 		return false;
 	__u64 control = READ_ONCE(owner->control);
-	if (phase_of(control) != PHASE_LIVE || is_active(state_of(control)))
+	if (phase_of(control) != PHASE_LIVE || is_active(state_of(control)) ||
+	    !end_connection(owner, found->peer - 1, control))
 		return false;
-	return end_connection(owner, found->peer - 1, control);
+	tell(EVENT_EVICTED, owner);
+	return true;
 }
 
 /* Both sides know each other from here on. The answer's is told what has happened to its owner meanwhile. */
@@ -50,20 +52,23 @@ static __noinline int take_back(struct connection *owner, __u32 index)
 }
 
 /* The second slot of a NAT connection, by which answers are found. */
-__noinline int insert_answer(const struct tuple *tuple, struct created *created)
+__noinline int insert_answer(struct opening *opening)
 {
-	struct server *server = created ? server_at(created->server - 1) : NULL;
-	__u32 owner_index = created ? created->connection - 1 : -1;
-	struct connection *owner = slot_at(owner_index);
-	if (!tuple || !created || !server || !owner)
+	if (!opening)
 		return VERDICT_PASS;
-	struct tuple answer = answer_tuple(tuple, server);
+	struct created *created = &opening->created;
+	struct server *server = server_at(created->server - 1);
+	__u32 owner_index = created->connection - 1;
+	struct connection *owner = slot_at(owner_index);
+	if (!server || !owner)
+		return VERDICT_PASS;
+	opening->other = answer_tuple(&opening->tuple, server);
 	struct entry entry = entry_of(created, SIDE_SERVER);
 	entry.peer = owner_index + 1;
 	__u32 index = 0;
-	int result = insert_anyhow(&answer, &entry, &index);
-	if (result == FOUND && give_way(&answer))
-		result = insert(&answer, &entry, &index);
+	int result = insert_anyhow(&opening->other, &entry, &index);
+	if (result == FOUND && give_way(&opening->other))
+		result = insert(&opening->other, &entry, &index);
 	if (result == CLAIMED) {
 		join(owner, owner_index, index);
 		return VERDICT_REQUEST;

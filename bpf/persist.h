@@ -101,12 +101,12 @@ static __always_inline __u32 new_template(const struct tuple *wanted, const stru
 static __always_inline int persist(struct opening *opening, const struct service *service)
 {
 	struct created *created = &opening->created;
-	opening->template = template_tuple(&opening->tuple, service);
-	__u32 index = find_slot(&opening->template);
+	opening->other = template_tuple(&opening->tuple, service);
+	__u32 index = find_slot(&opening->other);
 	int server = 0;
 	if (!index) {
 		server = schedule(created->service);
-		index = server ? new_template(&opening->template, service, server) : 0;
+		index = server ? new_template(&opening->other, service, server) : 0;
 	}
 	struct connection *found = index ? slot_at(index - 1) : NULL;
 	if (!found || !hold_template(found, service->persistence))

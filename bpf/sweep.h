@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "connection.h"
+#include "event.h"
 
 enum { TEMPLATE_RETRY = 60 * TICKS_A_SECOND, DROP_ENTRY_SHARE = 32 };
 
@@ -34,8 +34,9 @@ static __always_inline void sweep_owner(struct connection *owner, __u32 index, _
 		swap_control(owner, control, control | EXPIRING);
 		return;
 	}
-	if (due(deadline, now) && !(peer && !due(READ_ONCE(peer->deadline), now)))
-		end_connection(owner, index, control);
+	if (due(deadline, now) && !(peer && !due(READ_ONCE(peer->deadline), now)) &&
+	    end_connection(owner, index, control))
+		tell(EVENT_EXPIRED, owner);
 }
 
 /* A server side's slot ends with its owner; here only one whose owner is gone. */

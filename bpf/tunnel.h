@@ -1,157 +1,201 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * The outer headers of TUN, as the kernel's IPVS makes them: TTL, TOS and DF are the inner packet's, the source is the director's
- * own address towards the server. IPIP (RFC 2003, 2473, 4213), GRE (RFC 2784), GUE (draft-ietf-intarea-gue, version 0, with the
- * remote checksum offload of draft-herbert-remotecsumoffload).
- */
+/* What a tunnel's packet is, as far as its headers tell: IPIP, GRE or GUE, and the IP packet in it. Nothing is changed. */
 #pragma once
 
-#include "forward.h"
+#include "parse.h"
+#include "realserver.h"
+#include "wire.h"
 
-struct grehdr {
-	__be16 flags;
-	__be16 protocol;
+struct tunnelled {
+	struct address source; /* of the outer packet */
+	struct address destination;
+	struct address target; /* the inner packet's destination */
+	__u32 transport;       /* offset of the outer packet's transport header in the frame */
+	__u32 end;	       /* of the outer packet */
+	__u32 offset;	       /* of the inner packet */
+	__u32 length;	       /* of it */
+	__u32 header;	       /* of its IP header, without IPv6's extensions */
+	__u16 remcsum_start;
+	__u16 remcsum_offset;
+	__u8 protocol; /* the inner packet's */
+	__u8 type;
+	__u8 ecn; /* the outer packet's */
+	__u8 inner_ecn;
+	bool ipv6; /* the outer packet is */
+	bool inner_ipv6;
+	bool fragment;
+	bool later;	  /* not the first of its datagram */
+	bool checksummed; /* the tunnel has a checksum of its own */
+	bool remcsum;
 };
 
-struct guehdr {
-	__u8 hlen : 5, control : 1, version : 2;
-	__u8 protocol;
-	__be16 flags;
+enum shape {
+	SHAPE_NO_TUNNEL,
+	SHAPE_UNUSUAL, /* a tunnel, but not as a director sends it */
+	SHAPE_TUNNEL,
 };
 
-/* The private flags, then what the receiver needs to finish the inner checksum: where it starts, and where it belongs. */
-struct gue_remote_checksum {
-	__be32 private_flags;
-	__be16 start;
-	__be16 offset;
-};
-
-enum {
-	GRE_CHECKSUM = 0x8000,
-	GUE_PRIVATE = 0x0001,
-	GUE_PRIVATE_REMOTE_CHECKSUM = 0x80000000,
-	GUE_SOURCE_PORTS = 0xc000, /* the first of a quarter of all, so that the network can tell flows apart */
-	MOST_OUTER = sizeof(struct ipv6hdr) + sizeof(struct udphdr) + sizeof(struct guehdr) +
-		sizeof(struct gue_remote_checksum),
-};
-
-enum { IPV4_LEAST_MTU = 68, IPV6_LEAST_MTU = 1280 };
-enum { ECN_MASK = 3, ECN_CE = 3, ECN_ECT0 = 2 };
-
-/* What of the inner packet the outer header depends on. */
-struct inner {
-	__u32 length;
-	__u32 hash;
-	bool ipv4;
-	__u8 ttl; /* one less already */
-	__u8 tos;
-	bool dont_fragment;
-};
-
-static __always_inline __u32 tunnel_header(const struct tunnel *tunnel)
+static __always_inline __u16 fold(__u64 sum)
 {
-	__u32 checksum = tunnel->checksum == TUNNEL_CSUM ? 4 : 0;
-	switch (tunnel->type) {
-	case TUNNEL_GRE:
-		return sizeof(struct grehdr) + checksum;
-	case TUNNEL_GUE:
-		return sizeof(struct udphdr) + sizeof(struct guehdr) +
-		       (tunnel->checksum == TUNNEL_REMCSUM ? sizeof(struct gue_remote_checksum) : 0);
-	}
-	return 0;
-}
-
-/* How much longer a packet gets. */
-static __always_inline __u32 overhead(const struct server *server)
-{
-	__u32 outer = is_ipv4(&server->address) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	return outer + tunnel_header(&server->tunnel);
-}
-
-static __always_inline __u8 outer_tos(__u8 inner)
-{
-	return (inner & ECN_MASK) == ECN_CE ? (inner & ~ECN_MASK) | ECN_ECT0 : inner;
-}
-
-static __always_inline __u8 outer_protocol(const struct tunnel *tunnel, const struct inner *inner)
-{
-	if (tunnel->type == TUNNEL_GUE)
-		return IPPROTO_UDP;
-	if (tunnel->type == TUNNEL_GRE)
-		return IPPROTO_GRE;
-	return inner->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-}
-
-static __always_inline __u16 folded(__u32 sum)
-{
+	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
 }
 
-static __always_inline void fill_outer_ipv4(struct iphdr *outer, const struct server *server, const struct inner *inner)
+/* The kernel would check it before it took the header off. */
+static __always_inline bool has_right_checksum(const struct iphdr *ip)
 {
-	__u32 sum = 0;
-	outer->version = 4;
-	outer->ihl = 5;
-	outer->tos = outer_tos(inner->tos);
-	outer->tot_len = bpf_htons(inner->length + overhead(server));
-	outer->id = inner->dont_fragment ? 0 : bpf_get_prandom_u32();
-	outer->frag_off = inner->dont_fragment ? bpf_htons(DONT_FRAGMENT) : 0;
-	outer->ttl = inner->ttl;
-	outer->protocol = outer_protocol(&server->tunnel, inner);
-	outer->check = 0;
-	outer->saddr = server->source.word[3];
-	outer->daddr = server->address.word[3];
+	const __u16 *word = (const __u16 *)ip;
+	__u64 sum = 0;
 #pragma unroll
-	for (int i = 0; i < 10; i++)
-		sum += ((__u16 *)outer)[i];
-	outer->check = ~folded(sum);
+	for (int i = 0; i < (int)sizeof(*ip) / 2; i++)
+		sum += word[i];
+	return fold(sum) == 0xffff;
 }
 
-static __always_inline void fill_outer_ipv6(struct ipv6hdr *outer, const struct server *server,
-					    const struct inner *inner)
+/* The outer IP header, up to the transport header. Options and extension headers are left to the kernel: no director sends any. */
+static __always_inline bool parse_outer(struct cursor *cursor, __u32 size, __be16 kind, struct tunnelled *tunnelled,
+					__u8 *protocol)
 {
-	outer->flow = bpf_htonl(0x60000000 | (__u32)outer_tos(inner->tos) << 20);
-	outer->payload_len = bpf_htons(inner->length + tunnel_header(&server->tunnel));
-	outer->nexthdr = outer_protocol(&server->tunnel, inner);
-	outer->hop_limit = inner->ttl;
+	if (kind == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = take(cursor, struct iphdr);
+		if (!ip || ip->version != 4 || ip->ihl != 5)
+			return false;
+		*protocol = ip->protocol;
+		tunnelled->ipv6 = false;
+		tunnelled->source = ipv4_address(ip->saddr);
+		tunnelled->destination = ipv4_address(ip->daddr);
+		tunnelled->ecn = ip->tos & ECN_MASK;
+		tunnelled->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
+		tunnelled->later = ip->frag_off & bpf_htons(FRAGMENT_OFFSET);
+		tunnelled->transport = sizeof(struct ethhdr) + sizeof(*ip);
+		tunnelled->end = sizeof(struct ethhdr) + bpf_ntohs(ip->tot_len);
+		return tunnelled->end <= size && has_right_checksum(ip);
+	}
+	struct ipv6hdr *ip6 = take(cursor, struct ipv6hdr);
+	if (!ip6 || (ip6->flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
+		return false;
+	*protocol = ip6->nexthdr;
+	tunnelled->ipv6 = true;
+	tunnelled->source = ipv6_address(ip6->saddr);
+	tunnelled->destination = ipv6_address(ip6->daddr);
+	tunnelled->ecn = bpf_ntohl(ip6->flow) >> 20 & ECN_MASK;
+	tunnelled->transport = sizeof(struct ethhdr) + sizeof(*ip6);
+	tunnelled->end = tunnelled->transport + bpf_ntohs(ip6->payload_len);
+	if (*protocol == IPPROTO_FRAGMENT) {
+		struct frag_hdr *fragment = take(cursor, struct frag_hdr);
+		if (!fragment)
+			return false;
+		*protocol = fragment->nexthdr;
+		tunnelled->fragment = true;
+		tunnelled->later = fragment->frag_off & bpf_htons(FRAGMENT_OFFSET6);
+	}
+	return tunnelled->end <= size;
+}
+
+static __always_inline enum shape parse_gre(struct cursor *cursor, struct tunnelled *tunnelled)
+{
+	struct grehdr *gre = take(cursor, struct grehdr);
+	if (!gre || gre->flags & ~bpf_htons(GRE_CHECKSUM))
+		return SHAPE_UNUSUAL;
+	tunnelled->type = TUNNEL_GRE;
+	tunnelled->checksummed = gre->flags;
+	tunnelled->inner_ipv6 = gre->protocol == bpf_htons(ETH_P_IPV6);
+	tunnelled->offset = tunnelled->transport + sizeof(*gre);
+	if (!tunnelled->inner_ipv6 && gre->protocol != bpf_htons(ETH_P_IP))
+		return SHAPE_UNUSUAL;
+	if (tunnelled->checksummed) {
+		if (!take_bytes(cursor, GRE_CHECKSUM_BYTES))
+			return SHAPE_UNUSUAL;
+		tunnelled->offset += GRE_CHECKSUM_BYTES;
+	}
+	return SHAPE_TUNNEL;
+}
+
+static __always_inline bool is_gue_port(const struct realserver_settings *settings, __be16 port)
+{
+	bool found = false;
 #pragma unroll
-	for (int i = 0; i < 4; i++) {
-		outer->saddr[i] = server->source.word[i];
-		outer->daddr[i] = server->address.word[i];
+	for (int i = 0; i < GUE_PORTS; i++)
+		found |= port == settings->gue_port[i];
+	return found && port;
+}
+
+static __always_inline enum shape parse_gue(struct cursor *cursor, struct tunnelled *tunnelled)
+{
+	struct guehdr *gue = take(cursor, struct guehdr);
+	if (!gue)
+		return SHAPE_UNUSUAL;
+	tunnelled->type = TUNNEL_GUE;
+	tunnelled->inner_ipv6 = gue->protocol == IPPROTO_IPV6;
+	tunnelled->offset = tunnelled->transport + sizeof(struct udphdr) + sizeof(*gue);
+	if (!tunnelled->inner_ipv6 && gue->protocol != IPPROTO_IPIP)
+		return SHAPE_UNUSUAL;
+	if (!gue->form && !gue->flags)
+		return SHAPE_TUNNEL;
+	if (gue->form != GUE_PRIVATE_WORDS || gue->flags != bpf_htons(GUE_PRIVATE))
+		return SHAPE_UNUSUAL;
+	struct gue_private *private = take(cursor, struct gue_private);
+	if (!private || private->flags != bpf_htonl(GUE_REMCSUM))
+		return SHAPE_UNUSUAL;
+	tunnelled->remcsum = true;
+	tunnelled->remcsum_start = bpf_ntohs(private->start);
+	tunnelled->remcsum_offset = bpf_ntohs(private->offset);
+	tunnelled->offset += sizeof(*private);
+	return SHAPE_TUNNEL;
+}
+
+/* The tunnel's own header. Of UDP only a datagram to a port of GUE is a tunnel at all, so later fragments never are. */
+static __always_inline enum shape parse_tunnel(struct cursor *cursor, const struct realserver_settings *settings,
+					       __u8 protocol, struct tunnelled *tunnelled)
+{
+	if (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6) {
+		tunnelled->type = TUNNEL_IPIP;
+		tunnelled->inner_ipv6 = protocol == IPPROTO_IPV6;
+		tunnelled->offset = tunnelled->transport;
+		return SHAPE_TUNNEL;
 	}
-}
-
-static __always_inline void fill_gre(struct grehdr *gre, const struct tunnel *tunnel, const struct inner *inner)
-{
-	gre->flags = tunnel->checksum == TUNNEL_CSUM ? bpf_htons(GRE_CHECKSUM) : 0;
-	gre->protocol = inner->ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-}
-
-static __always_inline void fill_gue(struct udphdr *udp, struct guehdr *gue, const struct tunnel *tunnel,
-				     const struct inner *inner)
-{
-	udp->source = bpf_htons(GUE_SOURCE_PORTS | (inner->hash & (0xffff ^ GUE_SOURCE_PORTS)));
-	udp->dest = tunnel->port;
-	udp->len = bpf_htons(inner->length + tunnel_header(tunnel));
-	udp->check = 0;
-	gue->hlen = 0;
-	gue->control = 0;
-	gue->version = 0;
-	gue->protocol = inner->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	gue->flags = 0;
-}
-
-static __always_inline struct inner inner_of(const struct packet *packet)
-{
-	struct inner inner = {.length = packet->length, .ttl = ttl_of(packet) - 1, .ipv4 = packet->ip != NULL};
-	__u32 hash = packet->tuple.source.word[3] * 0x9e3779b1 ^ packet->tuple.ports;
-	inner.hash = hash ^ hash >> 16;
-	if (packet->ip) {
-		inner.tos = packet->ip->tos;
-		inner.dont_fragment = packet->ip->frag_off & bpf_htons(DONT_FRAGMENT) && knob(KNOB_PMTU_DISC);
-	} else if (packet->ip6) {
-		inner.tos = bpf_ntohl(packet->ip6->flow) >> 20;
+	if (protocol == IPPROTO_GRE) {
+		tunnelled->type = TUNNEL_GRE;
+		return tunnelled->fragment ? SHAPE_TUNNEL : parse_gre(cursor, tunnelled);
 	}
-	return inner;
+	if (protocol != IPPROTO_UDP || tunnelled->later)
+		return SHAPE_NO_TUNNEL;
+	struct udphdr *udp = take(cursor, struct udphdr);
+	if (!udp || !is_gue_port(settings, udp->dest))
+		return SHAPE_NO_TUNNEL;
+	tunnelled->type = TUNNEL_GUE;
+	if (tunnelled->fragment)
+		return SHAPE_TUNNEL;
+	tunnelled->checksummed = udp->check;
+	if (tunnelled->transport + bpf_ntohs(udp->len) != tunnelled->end)
+		return SHAPE_UNUSUAL;
+	return parse_gue(cursor, tunnelled);
+}
+
+/* The inner packet's IP header; false where there is none. Its length is not yet believed. */
+static __always_inline bool parse_inner(struct cursor *cursor, struct tunnelled *tunnelled)
+{
+	if (tunnelled->inner_ipv6) {
+		struct ipv6hdr *ip6 = take(cursor, struct ipv6hdr);
+		if (!ip6 || (ip6->flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
+			return false;
+		tunnelled->target = ipv6_address(ip6->daddr);
+		tunnelled->header = sizeof(*ip6);
+		tunnelled->length = sizeof(*ip6) + bpf_ntohs(ip6->payload_len);
+		tunnelled->protocol = ip6->nexthdr;
+		tunnelled->inner_ecn = bpf_ntohl(ip6->flow) >> 20 & ECN_MASK;
+		return !is_ipv4(&tunnelled->target);
+	}
+	struct iphdr *ip = take(cursor, struct iphdr);
+	if (!ip || ip->version != 4 || ip->ihl < 5)
+		return false;
+	tunnelled->target = ipv4_address(ip->daddr);
+	tunnelled->header = ip->ihl * 4;
+	tunnelled->length = bpf_ntohs(ip->tot_len);
+	tunnelled->protocol = ip->protocol;
+	tunnelled->inner_ecn = ip->tos & ECN_MASK;
+	return true;
 }

@@ -30,7 +30,7 @@ struct created {
 /* A packet that may open a connection. It lies in a map, because the stack has no room for all that this takes. */
 struct opening {
 	struct tuple tuple;
-	struct tuple template;
+	struct tuple other; /* of its template, then of its answers */
 	struct created created;
 };
 

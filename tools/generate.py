@@ -1,4 +1,4 @@
-"""Writes what is generated from bpf/director.h: the structs and enums for Python, and the page of the drops.
+"""Writes what is generated from the headers that Python shares: structs and enums, and the pages of what is counted.
 
     python -m tools.generate [--check]
 
@@ -9,21 +9,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from tools import abi, drops, header
+from tools import abi, drops, header, knobs
 from tools.bpf import ROOT, CompileError
 from tools.btf import BtfError
 
 
 def files() -> dict[str, str]:
     """Path below the project's root, and content."""
-    text = header.HEADER.read_text()
-    btf, constants = header.compiled()
-    structs, enums = header.named("struct", text), header.named("enum", text)
+    director, realserver = header.HEADER.read_text(), header.REALSERVER.read_text()
+    reasons = header.comments("drop_reason", director)
     return {
-        "src/pylvs/director/ebpf/abi.py": abi.module(btf, structs, enums, constants),
-        "docs/drops.md": drops.page(header.comments("drop_reason", text)),
+        "src/pylvs/director/ebpf/abi.py": _module(header.HEADER),
+        "src/pylvs/role/abi.py": _module(header.REALSERVER),
+        "src/pylvs/director/ebpf/reason.py": drops.module(reasons),
+        "docs/drops.md": drops.page(drops.HEAD, reasons),
+        "docs/sysctl.md": knobs.page(),
+        "docs/realserver-counters.md": drops.page(
+            drops.REALSERVER_HEAD, header.comments("realserver_counter", realserver)
+        ),
     }
+
+
+def _module(path: Path) -> str:
+    text = path.read_text()
+    btf, constants = header.compiled(path)
+    return abi.module(path.name, btf, header.named("struct", text), header.named("enum", text), constants)
 
 
 def stale(wanted: dict[str, str]) -> list[str]:

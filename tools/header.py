@@ -1,4 +1,4 @@
-"""Reads bpf/director.h, the contract with Python: the types and constants that it names, and its comments."""
+"""Reads director.h and realserver.h, the contracts with Python: the types and constants they name, and comments."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tools import bpf
 from tools.btf import Btf, section
 
 HEADER = bpf.ROOT / "bpf/director.h"
+REALSERVER = bpf.ROOT / "bpf/realserver.h"
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _TAGGED = re.compile(r"^(struct|enum)\s+(\w+)\s*\{", re.MULTILINE)

@@ -33,6 +33,10 @@ class DataPlaneError(PylvsError):
     """The data plane could not be loaded, attached or read."""
 
 
+class InvalidKnob(UsageError):
+    """There is no knob of this name, or it may not have this value."""
+
+
 class Refused(PylvsError):
     """A director refused a change to its table, as the kernel's IPVS would. The message is ipvsadm's own."""
 

@@ -7,11 +7,13 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from pylvs.director import knob
 from pylvs.director.port import Director
 from pylvs.director.rules import MOST_LOCAL_ADDRESSES, SCHEDULERS
 from pylvs.errors import (
     DestinationExists,
     FullnatRefused,
+    InvalidKnob,
     InvalidOperation,
     NoSuchDestination,
     NoSuchService,
@@ -462,7 +464,7 @@ OVERLAPPING = [
     pytest.param(tcp("192.0.2.1", 8080), VIP, id="one of its ports"),
     pytest.param(tcp("192.0.2.1", 0), VIP, id="every port"),
     pytest.param(tcp("192.0.2.1", 8080), MARK, id="a mark's"),
-    pytest.param(tcp("fd00::1", 65535), VIP6, id="IPv6"),
+    pytest.param(tcp("fd00::1", 32767), VIP6, id="IPv6"),
 ]
 
 
@@ -484,7 +486,11 @@ def test_refuses_a_pool_that_overlaps_its_own_service(director: Director) -> Non
     refuses(FullnatRefused, lambda: director.add_service(service), director)
 
 
-@pytest.mark.parametrize("vip", [tcp("192.0.2.1"), VirtualAddress(Protocol.UDP, endpoint("192.0.2.1", 8080))], ids=str)
+@pytest.mark.parametrize(
+    "vip",
+    [tcp("192.0.2.1", 1023), tcp("192.0.2.1", 32768), VirtualAddress(Protocol.UDP, endpoint("192.0.2.1", 8080))],
+    ids=str,
+)
 def test_takes_a_local_address_whose_ports_are_free(director: Director, vip: VirtualAddress) -> None:
     director.add_service(VirtualService(vip))
     director.add_service(POOLED)
@@ -517,3 +523,22 @@ def test_holds_persistence_engines(director: Director) -> None:
     service = WEB.replace(persistence=60, persistence_engine="sip")
     director.add_service(service)
     assert services(director) == {service}
+
+
+def test_knobs_have_their_defaults(director: Director) -> None:
+    assert director.knobs() == knob.defaults()
+
+
+def test_knobs_are_set_together(director: Director) -> None:
+    changes: dict[str, knob.KnobValue] = {"drop_entry": 3, "sync_threshold": (7, 0), "amemthresh": -5}
+    director.set_knobs(changes)
+    assert director.knobs() == {**knob.defaults(), **changes}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"drop_packet": 1, "drop_entry": 4}, {"drop_packet": 1, "nothing": 0}, {"local_port_first": 40000}]
+)
+def test_knobs_are_refused_together(changes: dict[str, knob.KnobValue], director: Director) -> None:
+    with pytest.raises(InvalidKnob):
+        director.set_knobs(changes)
+    assert director.knobs() == knob.defaults()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 from collections.abc import Iterable
@@ -24,10 +25,12 @@ class Row(NamedTuple):
     inactive: int
 
 
-def connect(lab: LabUnderTest, port: int = 80, source_port: int = 0) -> socket.socket:
-    """A connection to the VIP."""
+def connect(
+    lab: LabUnderTest, port: int = 80, source_port: int = 0, *, vip: str | None = None, cip: str = ""
+) -> socket.socket:
+    """A connection to the VIP, or to another one of the lab's."""
     with namespace.inside(lab.namespace("client")):
-        connection = socket.create_connection((lab.vip, port), SECONDS, ("", source_port))
+        connection = socket.create_connection((vip or lab.vip, port), SECONDS, (cip, source_port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -49,17 +52,26 @@ def _request(connection: socket.socket, head: str, body: Iterable[bytes]) -> tup
     return start, length
 
 
-def ask(connection: socket.socket) -> str:
-    """The RIP that says hello over a connection, which stays open."""
-    body, length = _request(connection, "GET /", [b"\r\n"])
+def _page(connection: socket.socket, path: str) -> str:
+    body, length = _request(connection, f"GET {path}", [b"\r\n"])
     while len(body) < length:
         body += connection.recv(65536)
-    return body.decode().removeprefix("hello ").strip()
+    return body.decode().strip()
 
 
-def fetch(lab: LabUnderTest, port: int = 80) -> str:
+def ask(connection: socket.socket) -> str:
+    """The RIP that says hello over a connection, which stays open."""
+    return _page(connection, "/").removeprefix("hello ")
+
+
+def taken_for(connection: socket.socket) -> str:
+    """The endpoint that the real server takes for the client's."""
+    return _page(connection, "/client")
+
+
+def fetch(lab: LabUnderTest, port: int = 80, *, vip: str | None = None, cip: str = "") -> str:
     """The RIP that says hello over a connection of its own."""
-    with connect(lab, port) as connection:
+    with connect(lab, port, vip=vip, cip=cip) as connection:
         return ask(connection)
 
 
@@ -91,12 +103,13 @@ def digest(count: int) -> str:
     return found.hexdigest()
 
 
-def udp(lab: LabUnderTest) -> socket.socket:
-    """A UDP socket of the client's that is for the VIP."""
+def udp(lab: LabUnderTest, vip: str | None = None) -> socket.socket:
+    """A UDP socket of the client's that is for the VIP, or for another one of the lab's."""
+    there = vip or lab.vip
     with namespace.inside(lab.namespace("client")):
-        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asking = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET, socket.SOCK_DGRAM)
     asking.settimeout(SECONDS)
-    asking.connect((lab.vip, 80))
+    asking.connect((there, 80))
     return asking
 
 
@@ -132,8 +145,7 @@ def states(lab: LabUnderTest, source_port: int) -> list[str]:
 
 def drops(lab: LabUnderTest, reason: str) -> int:
     """How many packets the director has dropped for a reason."""
-    counts = dict(line.split() for line in lab.pylvs("drops").stdout.splitlines())
-    return int(counts[reason])
+    return int(json.loads(lab.pylvs("drops", "--json").stdout)[reason]["count"])
 
 
 def processes(lab: LabUnderTest) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,13 @@ class LabUnderTest:
         return str(self.topology.vip)
 
     @property
+    def vips(self) -> list[str]:
+        """One for each family of its services."""
+        return [str(vip) for vip in self.topology.vips]
+
+    @property
     def rips(self) -> list[str]:
-        """In the order of rs1, rs2, ..."""
+        """As the real servers say hello, in the order of rs1, rs2, ..."""
         return [str(server.address) for server in self.topology.servers]
 
     def exec(self, where: str, *argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,16 +62,14 @@ LabFactory = Callable[..., LabUnderTest]
 
 @pytest.fixture
 def lab() -> Iterator[LabFactory]:
-    """`lab("nat", hook="tc", servers=2, scheduler="rr", service=True)` builds one; each is removed at the end."""
+    """`lab("nat", hook="tc")` builds one, with the fields of `Lab` as they are asked; each is removed at the end."""
     if os.geteuid() != 0:
         pytest.skip(_NOT_ROOT)
     built: list[LabUnderTest] = []
 
-    def build(
-        method: str, *, hook: str = "auto", servers: int = 2, scheduler: str = "rr", service: bool = True
-    ) -> LabUnderTest:
+    def build(method: str, *, hook: str = "auto", **asked: Any) -> LabUnderTest:
         name = f"test-{os.getpid()}-{len(built)}"
-        built.append(LabUnderTest(Lab(name, ForwardingMethod(method), Hook(hook), servers, scheduler, service)))
+        built.append(LabUnderTest(Lab(name, ForwardingMethod(method), Hook(hook), **asked)))
         return built[-1]
 
     yield build

@@ -18,6 +18,7 @@ from pylvs.lab import command, namespace, node, state
 from pylvs.lab.capture import capture
 from pylvs.lab.errors import LabBusy, LabError, LabExists, NoSuchLab
 from pylvs.lab.hop import journey
+from pylvs.lab.service import host, url
 from pylvs.lab.status import status
 from pylvs.lab.topology import Hook, Lab
 from pylvs.model import ForwardingMethod
@@ -71,13 +72,50 @@ def name() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("hook", list(Hook))
-@pytest.mark.parametrize("method", ["nat", "dr"])
+@pytest.mark.parametrize("method", list(ForwardingMethod))
 def test_the_client_reaches_every_server(lab: LabFactory, method: str, hook: Hook) -> None:
-    built = lab(method, hook=hook, servers=3, service=False)
-    for rip in built.rips:
-        for port in (80, 8080):
-            assert built.exec("client", "curl", "-sS", "-m", "5", f"http://{rip}:{port}/").stdout == f"hello {rip}\n"
+    """By both families, at every port; and they see who asks."""
+    built = lab(method, hook=hook, servers=3, service=False, families=(4, 6))
+    client = built.topology.node("client")
+    for server in built.topology.servers:
+        for rip, cip in zip(server.addresses, client.addresses, strict=True):
+            urls = [f"{url(rip)[:-1]}:{port}/{page}" for port, page in ((80, ""), (443, ""), (8080, "client"))]
+            *hello, seen = built.exec("client", "curl", "-sS", "-m", "5", *urls).stdout.splitlines()
+            assert hello == [f"hello {server.address}"] * 2
+            assert seen.startswith(f"{host(cip)}:")
     assert status(built.name).whole
+
+
+@pytest.mark.parametrize("method", list(ForwardingMethod))
+def test_the_director_reaches_every_server_as_itself(lab: LabFactory, method: str) -> None:
+    """Not as the VIP, which some of the servers have, too."""
+    built = lab(method, service=False, families=(4, 6))
+    dips = [host(built.topology.node("director").address_of(family)) for family in (4, 6)]
+    for server in built.topology.servers:
+        urls = [f"{url(rip)}client" for rip in server.addresses]
+        seen = built.exec("director", "curl", "-sS", "-m", "5", *urls).stdout.splitlines()
+        assert [endpoint.rpartition(":")[0] for endpoint in seen] == dips
+
+
+@pytest.mark.parametrize("method", ["tun", "fullnat"])
+def test_real_servers_elsewhere_answer_past_the_director(lab: LabFactory, method: str) -> None:
+    built = lab(method, service=False)
+    frames = capture(built.topology, lambda: built.exec("client", "curl", "-sS", "-m", "5", f"http://{built.rips[0]}/"))
+    assert [(where(hop), hop.packet.ttl) for hop in journey(frames)][6:] == [
+        ("rs1 eth0 out", 64),
+        ("router2 eth1 in", 64),
+        ("router2 eth0 out", 63),
+        ("router eth2 in", 63),
+        ("router eth0 out", 62),
+        ("client eth0 in", 62),
+    ]
+
+
+def test_only_the_director_answers_neighbour_discovery_for_the_vip(lab: LabFactory) -> None:
+    built = lab("dr", servers=3, service=False, families=(6,))
+    built.exec("client", "curl", "-sS", "-m", "2", f"http://[{built.vip}]/")
+    neighbour = json.loads(built.exec("router", "ip", "-6", "-json", "neighbour", "show", "to", built.vip).stdout)
+    assert [entry["lladdr"] for entry in neighbour] == ["02:00:00:0d:00:00"]
 
 
 def test_only_the_director_answers_arp_for_the_vip(lab: LabFactory) -> None:
@@ -217,7 +255,8 @@ def test_an_interrupted_up_is_undone(name: str, number: signal.Signals) -> None:
 def test_the_command_line(name: str) -> None:
     up = pylvs("lab", "up", "dr", "--no-service", "--name", name)
     assert (up.returncode, up.stderr) == (0, "")
-    assert f"lab {name} is up" in up.stdout
+    assert up.stdout.startswith("client ")
+    assert f"\nlab {name} is up" in up.stdout
     done = pylvs("lab", "exec", "--name", name, "rs1", "--", "sh", "-c", "hostname -I; exit 7")
     assert done.returncode == 7
     assert json.loads(pylvs("lab", "status", "--json", "--name", name).stdout)[0]["whole"] is True
@@ -226,9 +265,14 @@ def test_the_command_line(name: str) -> None:
 
 
 WRONG = {
-    "unknown method": (["up", "tun"], 2),
+    "unknown method": (["up", "masq"], 2),
     "no server": (["up", "nat", "--servers", "0"], 2),
     "bad name": (["up", "nat", "--name", "a/b"], 2),
+    "a family that is none": (["up", "nat", "--family", "5"], 2),
+    "mixed families where they can't be": (["up", "dr", "--server-family", "6"], 2),
+    "a tunnel's option in another lab": (["up", "nat", "--tun-type", "gre"], 2),
+    "a port for a tunnel that has none": (["up", "tun", "--tun-port", "6080"], 2),
+    "a mark out of range": (["up", "nat", "--mark", "-1"], 2),
     "no command": (["exec", "client"], 2),
     "no lab of that name": (["exec", "--name", "nowhere", "client", "true"], 1),
     "down of no lab of that name": (["down", "--name", "nowhere"], 1),

@@ -65,7 +65,9 @@ def test_no_process_stays_in_the_directors_namespace(up: LabUnderTest) -> None:
 def test_offloads_are_as_the_hook_needs_them(up: LabUnderTest) -> None:
     wanted = "off" if up.topology.lab.hook is Hook.XDP else "on"
     for where in ("client", "director", "rs1", "rs2"):
-        lines = (line.partition(":") for line in up.exec(where, "ethtool", "-k", "eth0").stdout.splitlines()[1:])
+        asked = up.exec(where, "ethtool", "-k", "eth0")
+        assert asked.returncode == 0, asked.stderr
+        lines = (line.partition(":") for line in asked.stdout.splitlines()[1:])
         features = {name.strip(): value.split()[0] for name, _, value in lines}
         for name in ("tx-tcp-segmentation", "generic-segmentation-offload", "tx-checksumming"):
             assert (where, name, features[name]) == (where, name, wanted)

@@ -23,7 +23,7 @@ from tools.bpf import CompileError, compile_object
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = (
-    *("connection.h", "decide.h", "forward.h", "forward_tc.h", "forward_xdp.h"),
+    *("connection.h", "decide.h", "forward.h", "forward_tc.h", "forward_xdp.h", "icmp.h"),
     *("parse.h", "schedule.h", "state.h", "sweep.h"),
 )
 SWAPS = (

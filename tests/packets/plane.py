@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import socket
 import struct
 from typing import NamedTuple
 
-from pylvs.director.ebpf import abi, attach, bpffs, libbpf
+from pylvs.director import knob
+from pylvs.director.ebpf import abi, attach, bpffs, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table
@@ -25,18 +27,24 @@ from pylvs.model import (
 )
 from tests.packets.wire import INTERFACES, MACS, NARROW, NARROW_MTU, NEIGHBOURS
 
-PASS, SENT = "pass", "sent"
-START = 1 << 20
-"""The tick at which every test begins."""
+PASS, SENT, HELD, ICMP_LIMIT = "pass", "sent", "held", "icmp_limit"
+START, PAUSE = 1 << 20, 3600 * abi.TICKS_A_SECOND
+"""The tick at which the first test begins; and from one test to the next, which so knows none of its fragments."""
 CAPACITY = Capacity(connections=4096, services=32, servers=64)
 
 _XDP = {1: "drop", 2: PASS, 3: SENT, 4: SENT}
-_TC = {0: PASS, 2: "drop", 7: SENT}
+_TC = {0: PASS, 2: "drop", 4: HELD, 7: SENT}
 _XDP_TX = 3
+GSO_SEGMENTS, GSO_SIZE = 164, 176
+"""Where `struct __sk_buff` has them."""
 
 
 class Outcome(NamedTuple):
-    """`verdict` is PASS, SENT or a drop's name; `hook` is where that was decided; `code` what the hook returned."""
+    """`verdict` is PASS, SENT, HELD (used up, to come in again later) or a drop's name.
+
+    `hook` is where that was decided, `code` what the hook returned. What was dropped and sent all the same is an ICMP
+    error about it.
+    """
 
     verdict: str
     frame: bytes
@@ -51,7 +59,7 @@ def service(text: str) -> VirtualAddress:
 
 
 def endpoint(text: str) -> Endpoint:
-    address, _, port = text.partition(":")
+    address, _, port = text.rpartition(":")
     return Endpoint(parse_address(address), int(port))
 
 
@@ -70,10 +78,13 @@ class Plane:
         self.indexes = {name: one.index for name, one in named.items()}
         self.settings = self.table.settings
         self._timeouts = list(self.settings.timeout)
+        self._icmp_rooms = one_map(self.table.fd("director_tc"), "icmp_rooms")
+        self._start = START
         self.reset()
 
     def close(self) -> None:
         """Nothing is left of it."""
+        os.close(self._icmp_rooms)
         attach.detach(self.table, attach.attachments(self.table))
         self.director.close()
         bpffs.remove_pins(self.table.pins)
@@ -86,9 +97,12 @@ class Plane:
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
-        settings.services_used = settings.servers_used = settings.next_serial = 0
+        settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
-        settings.now = START
+        settings.watched_until = 0
+        knobs.write(settings, knob.defaults())
+        settings.now = self._later()
+        self.may_send_errors()
         self.director._slots = None
         self._drops = self.table.drops()
 
@@ -99,8 +113,13 @@ class Plane:
         for number in range(settings.servers_used):
             servers[number].load = 0
         self.forgets_the_way()
-        settings.now = START
+        settings.now = self._later()
+        self.may_send_errors()
         self.director.zero()
+
+    def _later(self) -> int:
+        self._start += PAUSE
+        return self._start
 
     # -- the control plane
 
@@ -154,6 +173,11 @@ class Plane:
             self.advance(abi.TICKS_A_SECOND)
             self.sweep()
 
+    def may_send_errors(self) -> None:
+        """No CPU has sent an ICMP error in this second."""
+        size = libbpf.map_info(self._icmp_rooms).value_size
+        libbpf.update(self._icmp_rooms, bytes(4), bytes(-(-size // 8) * 8 * libbpf.possible_cpus()))
+
     # -- the hooks
 
     def xdp(self, frame: bytes, interface: str = "eth0") -> Outcome:
@@ -162,10 +186,13 @@ class Plane:
         run = libbpf.test_run(self.table.fd("director_xdp"), frame, context=context)
         return self._outcome("xdp", _XDP.get(run.retval, f"XDP action {run.retval}"), run)
 
-    def tc(self, frame: bytes, interface: str = "eth0") -> Outcome:
-        """What the tc program does with it."""
+    def tc(self, frame: bytes, interface: str = "eth0", *, segment: int = 0) -> Outcome:
+        """What the tc program does with it; perhaps it is to be cut into segments with so much payload."""
         context = bytearray(192)
         struct.pack_into("2I", context, 36, self.indexes[interface], self.indexes[interface])
+        if segment:
+            struct.pack_into("I", context, GSO_SEGMENTS, -(-len(frame) // segment))
+            struct.pack_into("I", context, GSO_SIZE, segment)
         run = libbpf.test_run(self.table.fd("director_tc"), frame, context=bytes(context))
         return self._outcome("tc", _TC.get(run.retval, f"tc action {run.retval}"), run)
 
@@ -182,11 +209,13 @@ class Plane:
         drops = self.table.drops()
         fresh = [name for name in drops for _ in range(drops[name] - self._drops[name])]
         self._drops = drops
-        if verdict != "drop":
+        if verdict == PASS:
             assert not fresh, f"{hook} counted {fresh} for a packet that it did not drop"
+        elif fresh:
+            assert len(fresh) == 1 or fresh[1:] == [ICMP_LIMIT], f"{hook} counted {fresh} for one drop"
+            verdict = "+".join(fresh)
         else:
-            assert len(fresh) == 1, f"{hook} counted {fresh} for one drop"
-            verdict = fresh[0]
+            assert verdict != "drop", f"{hook} counted nothing for a drop"
         return Outcome(verdict, run.data, hook, run.retval)
 
     def forgets_the_way(self) -> None:
@@ -201,6 +230,15 @@ class Plane:
             address = socket.inet_ntoa(bytes(raw.address)[12:])
             if address in MACS:
                 raw.next_hop = next_hop(self, address, NARROW_MTU if address == NARROW else 1500)
+
+
+def one_map(program: int, name: str) -> int:
+    """A descriptor of a map that is not pinned."""
+    found = libbpf.program_maps(program)
+    wanted = found.pop(name)
+    for fd in found.values():
+        os.close(fd)
+    return wanted
 
 
 def next_hop(plane: Plane, rip: str, mtu: int = 1500, *, answered: bool = True) -> abi.NextHop:

@@ -63,12 +63,13 @@ def _furnish(far: int) -> None:
         *(f"neighbour replace {ip} lladdr {mac} dev {dev} nud permanent" for ip, (mac, dev) in NEIGHBOURS.items()),
         *(f"route add {route}" for route in ROUTES),
     )
-    with _inside(far):
+    with inside(far):
         _ip(*(f"link set far-{name} up" for name in INTERFACES))
 
 
 @contextmanager
-def _inside(namespace: int) -> Iterator[None]:
+def inside(namespace: int) -> Iterator[None]:
+    """This thread is in a namespace for a while."""
     back = _here()
     _enter(namespace)
     try:

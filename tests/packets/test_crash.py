@@ -80,7 +80,7 @@ def test_killed_while_the_scheduler_was_changed(plane: Plane, monkeypatch: pytes
 def test_a_namespace_that_no_process_began_in_keeps_its_director() -> None:
     """This thread alone lives in it."""
     with fresh_namespace():
-        assert bpffs.netns_cookie() in bpffs._live_cookies()
+        assert bpffs.netns_cookie() in bpffs.live_cookies()
 
 
 def test_a_slot_freed_just_now_is_waited_for(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:

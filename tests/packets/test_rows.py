@@ -13,6 +13,7 @@ from scapy.packet import Raw
 
 from pylvs.director.ebpf import abi
 from pylvs.model import Counters, ForwardingMethod
+from tests.packets.errors import told, with_id_of
 from tests.packets.frames import CPORT, answer, datagram, from_vip, hop, reply, request, to_rip
 from tests.packets.plane import PASS, SENT, Outcome, Plane
 from tests.packets.wire import (
@@ -90,7 +91,7 @@ def drop(reason: abi.DropReason) -> str:
 
 NO_SERVER, TUPLE_IN_USE = drop(abi.DropReason.NO_SERVER), drop(abi.DropReason.TUPLE_IN_USE)
 TTL_EXCEEDED, NO_ROUTE = drop(abi.DropReason.TTL_EXCEEDED), drop(abi.DropReason.NO_ROUTE)
-TOO_BIG, FRAGMENT = drop(abi.DropReason.TOO_BIG), drop(abi.DropReason.FRAGMENT)
+TOO_BIG = drop(abi.DropReason.TOO_BIG)
 
 OPTIONS = [IPOption_NOP()] * 7 + [IPOption_EOL()]
 OPEN = (from_client(request()),)
@@ -99,6 +100,7 @@ OPEN_UDP = (from_client(datagram()),)
 CLOSED = (*OPEN, from_client(request(flags="A")), from_client(request(flags="RA")))
 FROM_NOWHERE = {"src": NOWHERE}
 LARGE = NARROW_MTU - 40
+PORT_UNREACHABLE, HOST_UNREACHABLE, FRAGMENTATION_NEEDED, TIME_EXCEEDED = (3, 3), (3, 1), (3, 4), (11, 0)
 
 REQUESTS = {
     "NAT: a SYN opens, the port is mapped": Row(from_client(request()), SENT, to_rip(request(), dport=8080), opens=1),
@@ -275,9 +277,6 @@ PASSES = {
     "a broadcast frame": Row(Ether(src=ROUTER_MAC, dst="ff:ff:ff:ff:ff:ff") / request(), PASS),
     "a multicast frame": Row(Ether(src=ROUTER_MAC, dst="01:00:5e:00:00:01") / request(), PASS),
     "to the MAC of another interface of this host": Row(Ether(src=ROUTER_MAC, dst=DIRECTOR_MAC1) / request(), PASS),
-    "a later fragment": Row(from_client(request(ip={"frag": 185})), PASS),
-    "a later fragment of a connection": Row(from_client(request(flags="A", ip={"frag": 185})), PASS, before=OPEN),
-    "the last fragment of a datagram": Row(from_client(datagram(ip={"frag": 1, "flags": 0})), PASS, before=OPEN_UDP),
     "a first fragment that opens nothing": Row(from_client(request(flags="A", ip={"flags": "MF"})), PASS),
 } | {
     f"{protocol} from {source}": Row(from_client(make(ip={"src": source})), PASS)
@@ -285,31 +284,38 @@ PASSES = {
     for protocol, make in (("TCP", request), ("UDP", datagram))
 }
 
+
+def dropped(packet: Any, verdict: str, kind: tuple[int, int], mtu: int = 0, before: Sequence[Any] = ()) -> Row:
+    """A client's packet that is dropped, which the client is told."""
+    return Row(from_client(packet), verdict, told(packet, kind, mtu), before=before, up=True)
+
+
 DROPS = {
-    "no server: all weights are 0": Row(from_client(request(90)), NO_SERVER, up=True),
-    "no server: the service has none": Row(from_client(request(91)), NO_SERVER, up=True),
-    "no server: UDP": Row(from_client(datagram(90)), NO_SERVER, up=True),
+    "no server: all weights are 0": dropped(request(90), NO_SERVER, PORT_UNREACHABLE),
+    "no server: the service has none": dropped(request(91), NO_SERVER, PORT_UNREACHABLE),
+    "no server: UDP": dropped(datagram(90), NO_SERVER, PORT_UNREACHABLE),
     "the tuple is in use by an active connection": Row(from_client(request(85)), TUPLE_IN_USE, before=OPEN),
-    "the time to live ends": Row(from_client(request(flags="A", ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True),
-    "a time to live of 0": Row(from_client(request(flags="A", ip={"ttl": 0})), TTL_EXCEEDED, before=OPEN, up=True),
-    "the time to live of a reply ends": Row(from_server(reply(ip={"ttl": 1})), TTL_EXCEEDED, before=OPEN, up=True),
+    "the time to live ends": dropped(request(flags="A", ip={"ttl": 1}), TTL_EXCEEDED, TIME_EXCEEDED, before=OPEN),
+    "a time to live of 0": dropped(request(flags="A", ip={"ttl": 0}), TTL_EXCEEDED, TIME_EXCEEDED, before=OPEN),
+    "the time to live of a reply ends": Row(
+        from_server(reply(ip={"ttl": 1})),
+        TTL_EXCEEDED,
+        told(reply(ip={"ttl": 1}), TIME_EXCEEDED, source=DIP),
+        before=OPEN,
+        up=True,
+    ),
     "no route to the client": Row(
         from_server(reply(ip={"dst": NOWHERE})),
         NO_ROUTE,
+        told(reply(ip={"dst": NOWHERE}), HOST_UNREACHABLE, source=DIP),
         before=(from_client(request(ip=FROM_NOWHERE)),),
         up=True,
     ),
-    "a fragment of a new connection": Row(from_client(request(ip={"flags": "MF"})), FRAGMENT, up=True),
-    "the first fragment of a new datagram": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, up=True),
-    "the first fragment of a known flow": Row(
-        from_client(datagram(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True
+    "larger than the way out": dropped(
+        request(87, "A", size=LARGE + 1), TOO_BIG, FRAGMENTATION_NEEDED, NARROW_MTU, before=(from_client(request(87)),)
     ),
-    "the first fragment of an answer": Row(from_server(answer(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True),
-    "larger than the way out": Row(
-        from_client(request(87, "A", size=LARGE + 1)), TOO_BIG, before=(from_client(request(87)),), up=True
-    ),
-    "larger than the way out, DR": Row(
-        from_client(request(88, "A", size=LARGE + 1)), TOO_BIG, before=(from_client(request(88)),), up=True
+    "larger than the way out, DR": dropped(
+        request(88, "A", size=LARGE + 1), TOO_BIG, FRAGMENTATION_NEEDED, NARROW_MTU, before=(from_client(request(88)),)
     ),
 }
 
@@ -318,10 +324,12 @@ ELSEWHERE = {
     "server_deleted": "test_edits.py",
     "table_full": "test_table.py",
     "ended": "test_table.py",
+    "fragment": "test_fragments.py",
     "no_local_port": "nowhere yet: it comes with FULLNAT",
     "tunnel_mtu": "nowhere yet: it comes with TUN",
     "defence": "nowhere yet: it comes with drop_packet",
-    "icmp_limit": "nowhere yet: it comes with ICMP errors",
+    "icmp_limit": "test_icmp.py, together with another",
+    "checksum": "test_icmp.py",
     "rewrite": "nowhere: what parse() lets through the kernel's helpers can change",
 }
 
@@ -363,6 +371,8 @@ def expect_frame(row: Row, raw: bytes, outcome: Outcome) -> None:
     expected = bytes(row.out)
     if outcome.hook == "tc":
         expected = raw[:12] + expected[12:]
+    if outcome.verdict != SENT:
+        expected = with_id_of(expected, outcome.frame)
     assert Ether(outcome.frame) == Ether(expected)
     assert outcome.frame == expected
 

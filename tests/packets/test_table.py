@@ -55,12 +55,20 @@ def chosen(director: Plane) -> dict[tuple[bytes, int], str]:
     return {(word(str(one.client.address)), one.client.port): str(one.server.address) for one in director.connections()}
 
 
+def established(director: Plane, client: tuple[bytes, int], id: str = DR) -> str:
+    """Open a connection, all the way; what became of its first packet."""
+    verdict = director.tc(opening(client, id)).verdict
+    if verdict == SENT:
+        assert director.tc(opening(client, id, "A")).verdict == SENT
+    return verdict
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_fills_up_to_its_load(load: float, seed: int, director: Plane) -> None:
     """At 0.8 fewer than one in a thousand finds no room, and each one that did is found ever after."""
     everyone = clients(int(CAPACITY.connections * load), seed)
-    verdicts = [director.tc(opening(client)).verdict for client in everyone]
+    verdicts = [established(director, client) for client in everyone]
     assert set(verdicts) <= {SENT, TABLE_FULL}
     assert verdicts.count(TABLE_FULL) < max(1, len(everyone) * 1e-3)
     slots = Slots(director)
@@ -76,7 +84,7 @@ def test_fills_up_to_its_load(load: float, seed: int, director: Plane) -> None:
 
 def test_nat_fills_two_slots(director: Plane) -> None:
     everyone = clients(int(CAPACITY.connections * 0.4), 3)
-    verdicts = [director.tc(opening(client, NAT)).verdict for client in everyone]
+    verdicts = [established(director, client, NAT) for client in everyone]
     assert verdicts.count(TABLE_FULL) < len(everyone) * 2e-3
     slots = Slots(director)
     slots.check()
@@ -105,14 +113,6 @@ def empties(director: Plane) -> None:
     assert (slots.phase == abi.SlotPhase.FREE).all()
     assert not slots.raw["overflow"].any()
     assert not director.connections()
-
-
-def established(director: Plane, client: tuple[bytes, int], id: str) -> str:
-    """Open a connection, all the way; what became of its first packet."""
-    verdict = director.tc(opening(client, id)).verdict
-    if verdict == SENT:
-        assert director.tc(opening(client, id, "A")).verdict == SENT
-    return verdict
 
 
 @pytest.mark.parametrize("id", [NAT, DR])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 from pylvs.director.ebpf import abi, libbpf
 from pylvs.model import Counters, ForwardingMethod
 from tests.packets.frames import request
-from tests.packets.plane import SENT, Outcome, Plane, next_hop
+from tests.packets.plane import SENT, Plane, next_hop
 from tests.packets.slots import Slots
 from tests.packets.wire import CIP, CIP2, NARROW, NARROW_MTU, NOWHERE, RIP1, RIP3, VIP, from_client, tcp, word
 
@@ -24,22 +23,10 @@ WEB = f"tcp {VIP}:80"
 DR = ForwardingMethod.DR
 SYN = tcp(word(CIP), 5000, word(VIP), 80)
 TC_REDIRECT, XDP_REDIRECT = 7, 4
-GSO_SEGMENTS, GSO_SIZE = 164, 176
-"""Where `struct __sk_buff` has them."""
 
 
 def hop(plane: Plane) -> Any:
     return plane.table.servers[0].next_hop
-
-
-def as_gso(plane: Plane, frame: bytes, size: int) -> Outcome:
-    """tc with a frame that is to be cut into segments with so much payload."""
-    context = bytearray(192)
-    struct.pack_into("2I", context, 36, plane.indexes["eth0"], plane.indexes["eth0"])
-    struct.pack_into("I", context, GSO_SEGMENTS, -(-len(frame) // size))
-    struct.pack_into("I", context, GSO_SIZE, size)
-    run = libbpf.test_run(plane.table.fd("director_tc"), frame, context=bytes(context))
-    return Outcome(SENT if run.retval == TC_REDIRECT else "", run.data, "tc", run.retval)
 
 
 def test_xdp_learns_the_way_from_tc_for_a_second(plane: Plane) -> None:
@@ -129,9 +116,9 @@ def test_what_is_to_be_segmented_is_not_too_big(plane: Plane) -> None:
     assert plane.tc(SYN).verdict == SENT
     hop(plane).good_until = plane.settings.now
     large = bytes(from_client(request(flags="A", sport=5000, size=1400)))
-    assert as_gso(plane, large, NARROW_MTU - 40).code == TC_REDIRECT
+    assert plane.tc(large, segment=NARROW_MTU - 40).code == TC_REDIRECT
     assert hop(plane).mtu == NARROW_MTU
-    assert as_gso(plane, large, NARROW_MTU - 40).code == TC_REDIRECT
+    assert plane.tc(large, segment=NARROW_MTU - 40).code == TC_REDIRECT
     assert plane.tc(large).verdict == "too_big"
     hop(plane).good_until = plane.settings.now
     assert plane.tc(large).verdict == "too_big"

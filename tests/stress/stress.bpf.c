@@ -168,7 +168,7 @@ static __always_inline bool well_directed(const struct packet *packet, const str
 
 static __always_inline void tally_drop(struct tally *tally, enum drop_reason reason)
 {
-	count_drop(reason);
+	count(reason);
 	if (reason < DROP_REASONS)
 		tally->dropped[reason]++;
 }

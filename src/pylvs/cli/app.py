@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "attach": ("pylvs.cli.control:attach", "Load the data plane and attach it to interfaces."),
     "bench": ("pylvs.cli.bench:bench", "Measure the data plane, packet by packet, beside its yardsticks."),
-    "demo": ("pylvs.cli.demo:demo", "Show LVS-NAT and LVS-DR at work in network namespaces."),
+    "demo": ("pylvs.cli.demo:demo", "Show each forwarding method at work in network namespaces."),
     "detach": ("pylvs.cli.control:detach", "Take the data plane away, with its services and connections."),
-    "drops": ("pylvs.cli.control:drops", "How many packets were dropped, by the reason's name."),
+    "drops": ("pylvs.cli.drops:drops", "How many packets were dropped, why, and what to do about it."),
     "ipvsadm": ("pylvs.cli.control:ipvsadm", "ipvsadm's own command line (see `pylvs ipvsadm -h`)."),
     "lab": ("pylvs.cli.lab:lab", "A director, real servers and a client in network namespaces."),
+    "realserver": ("pylvs.cli.realserver:realserver", "Make this host a real server of LVS-DR or LVS-TUN."),
+    "sysctl": ("pylvs.cli.sysctl:sysctl", "Show or set the knobs that the kernel has as net.ipv4.vs.*."),
+    "watch": ("pylvs.cli.watch:watch", "Connections that begin and end, and drops, as they happen."),
     "upgrade": ("pylvs.cli.control:upgrade", "Swap the programs under live traffic for this pylvs's."),
 }
 

@@ -1,4 +1,4 @@
-"""The data plane by hand: attach, detach, upgrade, and what was dropped."""
+"""The data plane by hand: attach, detach, upgrade."""
 
 from __future__ import annotations
 
@@ -55,22 +55,6 @@ def upgrade() -> None:
     from pylvs.director.ebpf import control
 
     control.upgrade()
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-def drops(as_json: bool) -> None:
-    """How many packets were dropped, by the reason's name (docs/drops.md tells what each means)."""
-    from pylvs.director.ebpf import control
-
-    counts = control.drops()
-    if as_json:
-        import json
-
-        click.echo(json.dumps(counts))
-        return
-    for reason, count in counts.items():
-        click.echo(f"{reason:<16} {count}")
 
 
 @click.command(add_help_option=False)

@@ -8,9 +8,10 @@ from pylvs.model import ServerSnapshot, ServiceSnapshot, Timeouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
+    from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, RealServer, ServiceId, VirtualService
 
 
@@ -35,6 +36,7 @@ class MemoryDirector:
         self._interfaces = tuple(interfaces)
         self._entries: dict[ServiceId, _Entry] = {}
         self._timeouts = Timeouts()
+        self._knobs: dict[str, KnobValue] = {}  # those that are not at their default
 
     def begin(self) -> None:
         """Nothing is costly here."""
@@ -124,6 +126,19 @@ class MemoryDirector:
         self._timeouts = Timeouts(
             tcp=timeouts.tcp or now.tcp, tcp_fin=timeouts.tcp_fin or now.tcp_fin, udp=timeouts.udp or now.udp
         )
+
+    def knobs(self) -> Mapping[str, KnobValue]:
+        """What every knob is set to."""
+        from pylvs.director import knob
+
+        return {**knob.defaults(), **self._knobs}
+
+    def set_knobs(self, changes: Mapping[str, KnobValue]) -> None:
+        """All of them or none; raises `InvalidKnob`."""
+        from pylvs.director import knob
+
+        knob.check(changes, self.knobs())
+        self._knobs.update(changes)
 
     def connections(self) -> Iterator[Connection]:
         """None."""

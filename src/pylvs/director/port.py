@@ -4,9 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Protocol
 
+    from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, RealServer, ServiceId, ServiceSnapshot, Timeouts, VirtualService
 else:
     Protocol = object
@@ -56,6 +57,12 @@ class Director(Protocol):
 
     def set_timeouts(self, timeouts: Timeouts) -> None:
         """A field of 0 leaves that timeout as it is."""
+
+    def knobs(self) -> Mapping[str, KnobValue]:
+        """What every knob of `pylvs.director.knob` is set to."""
+
+    def set_knobs(self, changes: Mapping[str, KnobValue]) -> None:
+        """All of them or none; raises `InvalidKnob`."""
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in table order."""

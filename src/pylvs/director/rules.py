@@ -25,8 +25,8 @@ HIGHEST = 2**31 - 1
 MOST_LOCAL_ADDRESSES = 31
 """Of one service."""
 
-LOCAL_PORTS = range(1024, 65536)
-"""The ports that FULLNAT may use of a local address."""
+LOCAL_PORTS = range(1024, 32768)
+"""The ports that FULLNAT uses of a local address, unless the knobs local_port_first and local_port_last say others."""
 
 _TICKS_PER_SECOND = 250
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
-from socket import AF_INET
+from socket import AF_INET, AF_INET6
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -12,11 +13,15 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pylvs.lab import namespace, offload
 from pylvs.lab.errors import LabError
 from pylvs.lab.topology import Interface, Link, Node, Port, Topology, offloads
+from pylvs.model import IPAddress
 
 _SYSCTL = Path("/proc/sys")
 # IPv6 and bridge filtering can be missing from a kernel; what is not there needs no quieting.
 _MAY_BE_MISSING = ("net.ipv6.", "net.bridge.")
 _BRIDGE = "br0"
+_FAMILY = {4: AF_INET, 6: AF_INET6}
+# IPv6 knows no secondary addresses: a VIP is deprecated instead, so that nothing of the node's own comes from it.
+_NEVER_A_SOURCE = {"preferred_lft": 0, "valid_lft": 0xFFFFFFFF}
 
 
 def build(topology: Topology) -> None:
@@ -59,23 +64,32 @@ def _configure(topology: Topology, node: Node) -> None:
     with IPRoute() as netlink:
         index = {message.get_attr("IFLA_IFNAME"): message["index"] for message in netlink.get_links()}
         for interface in node.interfaces:
-            _address(netlink, index[interface.name], interface)
+            _address(netlink, index[interface.name], interface, topology.vips)
         if node.is_switch:
             _bridge(netlink, [index[port.name] for port in node.interfaces])
         for up in index.values() if node.is_switch else (index[name] for name in _names(node)):
             netlink.link("set", index=up, state="up")
         _switch_offloads(topology, node)  # only on a link that is up does GRO tell its peer that XDP may send to it
-        if node.gateway:
-            netlink.route("add", family=AF_INET, dst="default", gateway=str(node.gateway))
+        for gateway in node.gateways:
+            netlink.route("add", family=_FAMILY[gateway.version], dst="default", gateway=str(gateway))
+        for route in node.routes:
+            netlink.route("add", dst=str(route.network), gateway=str(route.gateway))
 
 
 def _names(node: Node) -> tuple[str, ...]:
     return ("lo", *(interface.name for interface in node.interfaces if interface.name != "lo"))
 
 
-def _address(netlink: IPRoute, index: int, interface: Interface) -> None:
+def _address(netlink: IPRoute, index: int, interface: Interface, vips: Collection[IPAddress]) -> None:
     for address in interface.addresses:
-        netlink.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+        is_vip6 = address.version == 6 and address.ip in vips
+        netlink.addr(
+            "add",
+            index=index,
+            address=str(address.ip),
+            prefixlen=address.network.prefixlen,
+            **(_NEVER_A_SOURCE if is_vip6 else {}),
+        )
 
 
 def _bridge(netlink: IPRoute, ports: list[int]) -> None:

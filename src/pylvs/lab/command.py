@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from pylvs.director.ebpf import bpffs, control
@@ -13,7 +14,8 @@ from pylvs.lab import interruption, namespace, node, service, state
 from pylvs.lab.errors import LabError, LabExists, NoSuchCommand, NoSuchLab, NoSuchNode, WhichLab
 from pylvs.lab.topology import Lab, Topology, namespace_of, topology
 
-_DIRECTOR_SECONDS = 60.0
+_SECONDS = 60.0
+_AT_ONCE = 4  # starting Python is work, and a lab may have 64 real servers
 
 
 def up(lab: Lab) -> Topology:
@@ -90,32 +92,45 @@ def _up(lab: Lab) -> Topology:
 
 
 def _serve(network: Topology) -> None:
+    """Set up the real servers, then the director, and last what gives packets their mark."""
+    if words := service.realserver(network):
+        commands = [(server.name, (*node.PYLVS, "realserver", *words)) for server in network.servers]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda command: _on(network, *command), commands))
     lines = "".join(" ".join(rule) + "\n" for rule in service.rules(network))
-    _on_director(network, "attach", "--hook", network.lab.hook)
-    _on_director(network, "ipvsadm", "-R", stdin=lines)
+    _on(network, "director", (*node.PYLVS, "attach", "--hook", network.lab.hook))
+    _on(network, "director", (*node.PYLVS, "ipvsadm", "-R"), stdin=lines)
+    if rules := service.marking(network):
+        _on(network, "director", ("nft", "-f", "-"), stdin=rules)
 
 
-def _on_director(network: Topology, *arguments: str, stdin: str | None = None) -> None:
-    where = network.namespace("director")
-    done = node.run(where, *node.PYLVS, *arguments, stdin=stdin, timeout=_DIRECTOR_SECONDS)
+def _on(network: Topology, where: str, argv: Sequence[str], stdin: str | None = None) -> None:
+    words = argv if argv[0] not in node.PYTHON else ("pylvs", *argv[len(node.PYLVS) :])
+    if not node.which(argv[0]):
+        raise LabError(f"{where}: the {argv[0]} command is missing", hint=f"install it: script/setup {argv[0]}")
+    done = node.run(network.namespace(where), *argv, stdin=stdin, timeout=_SECONDS)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise LabError(f"the director: pylvs {' '.join(arguments)}: {said[0] if said else done.returncode}")
+        raise LabError(f"{where}: {' '.join(words)}: {said[0] if said else done.returncode}")
 
 
 def _remove(name: str) -> None:
+    from pylvs.role import realserver  # it needs pyroute2 as well
+
     with interruption.postponed():
         nodes = namespace.labs().get(name, set())
         names = [namespace_of(name, where) for where in sorted(nodes)]
         lived_in = namespace.identities(names) | namespace.of_servers(name)
         namespace.end_processes(lived_in)
-        cookie = _detach(namespace_of(name, "director")) if "director" in nodes else None
+        director = _detach(namespace_of(name, "director")) if "director" in nodes else None
+        servers = {_cookie(namespace_of(name, where)) for where in nodes if where.startswith("rs")}
         # Without their names nobody enters them any more, so none can slip in behind the last look.
         if names:
             namespace.delete(names)
         namespace.end_processes(lived_in)
-        if cookie is not None:
-            control.forget(cookie)
+        if director is not None:
+            control.forget(director)
+        realserver.forget({cookie for cookie in servers if cookie is not None})
         _reap(name)
         state.forget(name)
 
@@ -131,8 +146,12 @@ def _reap(name: str) -> None:
 def _detach(director: str) -> int | None:
     """As far as it can be done; returns the namespace's cookie, by which it is known what stays pinned."""
     with suppress(subprocess.TimeoutExpired):
-        node.run(director, *node.PYLVS, "detach", timeout=_DIRECTOR_SECONDS)
-    with suppress(OSError), namespace.inside(director):
+        node.run(director, *node.PYLVS, "detach", timeout=_SECONDS)
+    return _cookie(director)
+
+
+def _cookie(where: str) -> int | None:
+    with suppress(OSError), namespace.inside(where):
         return bpffs.netns_cookie()
     return None
 

@@ -17,7 +17,7 @@ from pylvs.lab.errors import LabError
 
 _NAMED = Path("/run/netns")
 # No node has a hyphen in its name, so the last one always parts lab and node.
-_OURS = re.compile(r"pylvs-(?P<lab>.+)-(?P<node>client|router|director|switch|rs[0-9]+)")
+_OURS = re.compile(r"pylvs-(?P<lab>.+)-(?P<node>client|router2?|director|switch2?|rs[0-9]+)")
 _CLONE_NEWNET = 0x40000000
 _GRACE = 2.0
 _PATIENCE = 10.0

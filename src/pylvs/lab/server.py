@@ -1,11 +1,12 @@
 """The real server of a lab, a process of its own: HTTP that says who answered, and the same over UDP.
 
     GET /               `hello RIP` and a newline
+    GET /client         the address and port that it takes for the client's, and a newline
     GET /big?bytes=N    N bytes, always the same ones (see `pattern`), at most 1 GB
     PUT / or POST /     the SHA-256 of the body in hex, and a newline
-    a UDP datagram      `hello RIP`
+    a UDP datagram      `hello RIP`; to `client` the address and port that it takes for the client's
 
-It answers on every address of its node: a DR server is spoken to as the VIP.
+It answers on every address of its node, of both families: a DR server is spoken to as the VIP.
 """
 
 from __future__ import annotations
@@ -15,21 +16,26 @@ import hashlib
 import os
 import selectors
 import socket
+import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from random import Random
 from socketserver import TCPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-PORTS = (80, 8080)
+from pylvs.model import Endpoint
+
+PORTS = (80, 443, 8080)
 READY = b"ready\n"
 MOST_BYTES = 10**9
 _CHUNK = 1 << 20
 _BACKLOG = 1024
-_IP_PKTINFO = 8  # not in the socket module before Python 3.12
+_INFO = struct.Struct("=16sI")  # in6_pktinfo: an address, and an interface's index
 
 
 def pattern(count: int) -> Iterator[bytes]:
@@ -38,9 +44,16 @@ def pattern(count: int) -> Iterator[bytes]:
         yield Random(number).randbytes(_CHUNK)[: count - start]  # noqa: S311 - a pattern, no secret
 
 
-class Listener(ThreadingHTTPServer):
-    """One listening port. Hundreds of clients may connect at once."""
+def endpoint(address: tuple[Any, ...]) -> str:
+    """A socket's address as text, without what makes an IPv4 one look like IPv6."""
+    host, port = ip_address(address[0].partition("%")[0]), int(address[1])
+    return str(Endpoint(getattr(host, "ipv4_mapped", None) or host, port))
 
+
+class Listener(ThreadingHTTPServer):
+    """One listening port for both families. Hundreds of clients may connect at once."""
+
+    address_family = socket.AF_INET6
     request_queue_size = _BACKLOG
     daemon_threads = True
 
@@ -49,6 +62,7 @@ class Listener(ThreadingHTTPServer):
         super().__init__(("", port), Handler)
 
     def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         TCPServer.server_bind(self)  # HTTPServer's own looks the host's name up, which takes long without a DNS
 
     def handle_error(self, *_: object) -> None:
@@ -68,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path == "/":
             self._answer(self.server.hello)
+        elif url.path == "/client":
+            self._answer(f"{endpoint(self.client_address)}\n".encode())
         elif url.path == "/big":
             self._answer_big(parse_qs(url.query).get("bytes", [""])[0])
         else:
@@ -124,17 +140,19 @@ class Responder:
 
     def __init__(self, port: int, hello: bytes) -> None:
         self.hello = hello
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         self.socket.bind(("", port))
 
     def answer(self) -> None:
-        _, ancillary, _, client = self.socket.recvmsg(65535, socket.CMSG_SPACE(12))
+        asked, ancillary, _, client = self.socket.recvmsg(65535, socket.CMSG_SPACE(_INFO.size))
+        answer = endpoint(client).encode() if asked == b"client" else self.hello
         for level, kind, info in ancillary:
-            if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
                 # The interface is left to routing, the source is the local address that was asked.
-                source = bytes(4) + info[4:8] + bytes(4)
-                self.socket.sendmsg([self.hello], [(level, kind, source)], 0, client)
+                source = _INFO.pack(_INFO.unpack(info)[0], 0)
+                self.socket.sendmsg([answer], [(level, kind, source)], 0, client)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pylvs.lab.errors import LabBusy
 from pylvs.lab.topology import Hook, Lab
-from pylvs.model import ForwardingMethod, Value
+from pylvs.model import ForwardingMethod, Tunnel, TunnelChecksum, TunnelType, Value
 
 HOME = Path("/run/pylvs/lab")
 _FILE = "state.json"
@@ -36,6 +36,11 @@ def to_json(state: State) -> str:
         "servers": lab.servers,
         "scheduler": lab.scheduler,
         "service": lab.service,
+        "families": lab.families,
+        "server_family": lab.server_family,
+        "tunnel": [lab.tunnel.type, lab.tunnel.port, lab.tunnel.checksum],
+        "persistence": lab.persistence,
+        "mark": lab.mark,
         "complete": state.complete,
         "processes": dict(state.servers),
     }
@@ -46,6 +51,7 @@ def from_json(text: str) -> State:
     """Raises `ValueError` when it is not a state file's content."""
     try:
         fields = json.loads(text)
+        tunnel_type, tunnel_port, checksum = fields["tunnel"]
         lab = Lab(
             name=fields["name"],
             method=ForwardingMethod(fields["method"]),
@@ -53,6 +59,11 @@ def from_json(text: str) -> State:
             servers=fields["servers"],
             scheduler=fields["scheduler"],
             service=fields["service"],
+            families=tuple(fields["families"]),
+            server_family=fields["server_family"],
+            tunnel=Tunnel(TunnelType(tunnel_type), tunnel_port, TunnelChecksum(checksum)),
+            persistence=fields["persistence"],
+            mark=fields["mark"],
         )
         return State(lab, tuple(fields["processes"].items()), fields["complete"])
     except (KeyError, TypeError, AttributeError) as error:

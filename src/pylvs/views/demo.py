@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.rule import Rule
 
 from pylvs.lab.demo import Demonstration
-from pylvs.lab.service import rules
+from pylvs.lab.service import realserver, rules, url
 from pylvs.lab.topology import Topology
 from pylvs.views.hop import hop_table
 from pylvs.views.lab import drawing
@@ -21,13 +21,15 @@ def show_lab(topology: Topology, out: Console) -> None:
     lab = topology.lab
     out.print(Rule(f"LVS-{lab.method.upper()}, hook {lab.hook}", characters="="))
     _section("the network", drawing(topology), out)
+    if words := realserver(topology):
+        _section("each real server", f"# pylvs realserver {' '.join(words)}", out)
     _section("the director", "\n".join(f"# pylvs ipvsadm {' '.join(rule)}" for rule in rules(topology)), out)
 
 
 def show(topology: Topology, seen: Demonstration, out: Console) -> None:
     """What was seen, and the verdict on it."""
     _section("pylvs ipvsadm -Ln, before", seen.before, out)
-    _section(f"{len(seen.answers)} requests to http://{topology.vip}/", "\n".join(map(str.strip, seen.answers)), out)
+    _section(f"{len(seen.answers)} requests to {url(seen.vip)}", "\n".join(map(str.strip, seen.answers)), out)
     _section("pylvs ipvsadm -Ln, after", seen.after, out)
     _section("pylvs ipvsadm -Lnc", seen.connections, out)
     _section("the way of the last request, and of its reply", "", out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pylvs.lab.hop import REQUEST, Hop
@@ -17,10 +17,10 @@ _WIDE = 130
 
 
 def hop_table(hops: Sequence[Hop], names_of_macs: Mapping[str, str], out: Console) -> Table:
-    """One row per place where the request or its reply was seen."""
+    """One row per place where the request or its reply was seen, and one more for what was wrapped there."""
     begun = min((hop.at for hop in hops), default=0)
     towards = " > " if out.width >= _WIDE else " >\n"
-    return table(_COLUMNS, [_row(hop, begun, names_of_macs, towards) for hop in hops], out)
+    return table(_COLUMNS, [row for hop in hops for row in _rows(hop, begun, names_of_macs, towards)], out)
 
 
 def where(hop: Hop) -> str:
@@ -30,16 +30,20 @@ def where(hop: Hop) -> str:
     return f"{hop.port.node} {hop.port.interface} {'out' if hop.outgoing else 'in'}"
 
 
-def _row(hop: Hop, begun: int, names_of_macs: Mapping[str, str], towards: str) -> tuple[str, ...]:
-    packet = hop.packet
+def _rows(hop: Hop, begun: int, names_of_macs: Mapping[str, str], towards: str) -> Iterator[tuple[str, ...]]:
+    packet, outer = hop.packet, hop.packet.outer
     source, destination = (
         f"{mac} {names_of_macs.get(mac, '?')}" for mac in (packet.source_mac, packet.destination_mac)
     )
-    return (
+    place = (
         "request" if packet.payload.startswith(REQUEST) else "reply",
         str((hop.at - begun) // 1000),
         where(hop),
         f"{source}{towards}{destination}",
-        f"{packet.source}{towards}{packet.destination}",
-        str(packet.ttl),
     )
+    ends, ttl = f"{packet.source}{towards}{packet.destination}", str(packet.ttl)
+    if outer:
+        yield *place, f"{outer.source}{towards}{outer.destination} {outer.type}", str(outer.ttl)
+        yield "", "", "", "", f"  [{ends}]", f"[{ttl}]"
+    else:
+        yield *place, ends, ttl

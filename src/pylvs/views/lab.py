@@ -9,10 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pylvs.lab.service import url
 from pylvs.lab.status import LabStatus, NodeStatus
 from pylvs.lab.topology import Interface, Node, Topology
 
 _PLAIN_WIDTH = 160
+_NAME_WIDTH = 16
 
 
 def console() -> Console:
@@ -34,18 +36,30 @@ def announcement(topology: Topology) -> str:
     """What `lab up` says when it is done."""
     lab = topology.lab
     nodes = " ".join(node.name for node in topology.nodes if not node.is_switch)
-    asked = topology.vip if lab.service else topology.servers[0].address
-    return f"lab {lab.name} is up: {nodes}\ntry: pylvs lab exec --name {lab.name} client -- curl http://{asked}/"
+    asked = topology.vips if lab.service else [topology.servers[0].address]
+    tries = "".join(f"\ntry: pylvs lab exec --name {lab.name} client -- curl {url(address)}" for address in asked)
+    return f"lab {lab.name} is up: {nodes}{tries}"
 
 
 def drawing(topology: Topology) -> str:
-    """The network as text: the way from the client, with each node's addresses and MACs."""
-    *switched, last = (node for node in topology.nodes[2:] if not node.is_switch)
-    rows = [*_lines("", "", topology, topology.node("client")), "  |"]
-    rows += [*_lines("", "", topology, topology.node("router")), "  |", "switch"]
-    for node in switched:
-        rows += _lines("  |-- ", "  |   ", topology, node)
-    return "\n".join(rows + _lines("  `-- ", "      ", topology, last))
+    """The network as a tree of text, as the client sees it, with each node's addresses and MACs."""
+    rows = list(_tree(topology, topology.node("client")))
+    width = max(_NAME_WIDTH, *(len(name) + 2 for name, _ in rows))
+    return "\n".join(f"{name:<{width}}{text}".rstrip() for name, text in rows)
+
+
+def _tree(topology: Topology, node: Node, first: str = "", more: str = "") -> Iterator[tuple[str, str]]:
+    """A node, and what lies behind it: the only one below it, several as branches."""
+    behind = [topology.node(link.right.node) for link in topology.links if link.left.node == node.name]
+    for number, text in enumerate(_texts(topology, node) or [""]):
+        yield (f"{first}{node.name}" if number == 0 else more), text
+    if len(behind) == 1:
+        yield f"{more}  |", ""
+        yield from _tree(topology, behind[0], more, more)
+    for number, each in enumerate(behind if len(behind) > 1 else []):
+        last = number == len(behind) - 1
+        branch, below = ("  `-- ", "      ") if last else ("  |-- ", "  |   ")
+        yield from _tree(topology, each, more + branch, more + below)
 
 
 def as_fields(status: LabStatus) -> dict[str, object]:
@@ -96,7 +110,7 @@ def _node_fields(status: NodeStatus) -> dict[str, object]:
         "name": status.name,
         "present": status.present,
         "processes": list(status.processes),
-        "gateway": str(node.gateway) if node and node.gateway else None,
+        "gateways": [str(gateway) for gateway in (node.gateways if node else ())],
         "interfaces": [
             {"name": each.name, "mac": each.mac, "addresses": [str(address) for address in each.addresses]}
             for each in (node.interfaces if node else ())
@@ -108,19 +122,26 @@ def _addresses(interface: Interface) -> str:
     return " ".join(map(str, interface.addresses))
 
 
-def _lines(first: str, more: str, topology: Topology, node: Node) -> list[str]:
-    lines = []
-    for number, interface in enumerate(node.interfaces):
-        name = f"{first}{node.name}" if number == 0 else more
-        addresses = ", ".join(f"{address}{_role(topology, node, address.ip)}" for address in interface.addresses)
-        lines.append(f"{name:<16}{interface.name:<6}{interface.mac:<19}{addresses}")
-    if node.gateway:
-        lines[0] += f", gateway {node.gateway}"
-    return lines
+def _texts(topology: Topology, node: Node) -> list[str]:
+    """A line for each interface and family."""
+    texts = []
+    for interface in () if node.is_switch else node.interfaces:
+        for number, family in enumerate(topology.lab.every_family):
+            mine = [address for address in interface.addresses if address.version == family]
+            if mine:
+                words = f"{interface.name:<6}{interface.mac:<19}" if number == 0 else " " * 25
+                texts.append(words + ", ".join(f"{address}{_role(topology, node, address.ip)}" for address in mine))
+                texts[-1] += _gateway(node, interface, family)
+    return texts
+
+
+def _gateway(node: Node, interface: Interface, family: int) -> str:
+    ways = [gateway for gateway in node.gateways if gateway.version == family and interface is node.interfaces[0]]
+    return "".join(f", gateway {gateway}" for gateway in ways)
 
 
 def _role(topology: Topology, node: Node, address: object) -> str:
-    if address == topology.vip:
+    if address in topology.vips:
         return " VIP"
     names = {"client": "CIP", "director": "DIP"}
     return f" {names[node.name]}" if node.name in names else " RIP" if node.is_server else ""

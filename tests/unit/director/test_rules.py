@@ -6,7 +6,8 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 import pytest
 
-from pylvs.director.rules import check_timeouts, check_unicast
+from pylvs.director.knob import defaults
+from pylvs.director.rules import LOCAL_PORTS, check_timeouts, check_unicast
 from pylvs.errors import InvalidOperation
 from pylvs.model import Timeouts, parse_address
 
@@ -37,3 +38,8 @@ def test_takes_for_broadcast_only_what_it_knows_of() -> None:
 def test_refuses_timeouts_beyond_the_clock(seconds: int) -> None:
     with pytest.raises(InvalidOperation):
         check_timeouts(Timeouts(tcp=seconds))
+
+
+def test_the_ports_of_local_addresses_are_those_of_the_knobs() -> None:
+    known = defaults()
+    assert (LOCAL_PORTS[0], LOCAL_PORTS[-1]) == (known["local_port_first"], known["local_port_last"])

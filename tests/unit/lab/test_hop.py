@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-import pytest
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 
-from pylvs.lab.hop import Frame, Packet, journey, parse, taps
+from pylvs.lab.hop import Frame, journey, taps
+from pylvs.lab.packet import parse
 from pylvs.lab.topology import Lab, Port, topology
-from pylvs.model import Endpoint, ForwardingMethod
+from pylvs.model import ForwardingMethod
 from pylvs.views.hop import where
 
 if TYPE_CHECKING:
     from scapy.packet import Packet as Scapy
 
-CIP, VIP, RIP = "110.0.0.1", "192.168.101.100", "192.168.101.110"
-CLIENT, ROUTER, DIRECTOR, SERVER = (f"02:00:00:{role}:00:00" for role in ("0c", "0e", "0d", "05"))
-ETHER = Ether(src=CLIENT, dst=ROUTER)
-GET = IP(src=CIP, dst=VIP, ttl=63) / TCP(sport=40000, dport=80, flags="PA") / b"GET / HTTP/1.1\r\n\r\n"
-SYN = IP(src=CIP, dst=VIP) / TCP(sport=40000, dport=80, flags="S")
-OK = IP(src=VIP, dst=CIP) / TCP(sport=80, dport=40000, flags="PA") / b"HTTP/1.1 200 OK\r\n\r\n"
+CIP, VIP, DIP, RIP = "110.0.0.1", "192.168.101.100", "192.168.101.200", "192.168.101.110"
+ETHER = Ether(src="02:00:00:0c:00:00", dst="02:00:00:0e:00:00")
+HELLO, WELCOME = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"
+ISN, SERVERS_ISN = 1000, 0xFFFFFFFF
 
 
-def test_parse() -> None:
-    assert parse(bytes(ETHER / GET)) == Packet(
-        source_mac=CLIENT,
-        destination_mac=ROUTER,
-        source=Endpoint(IPv4Address(CIP), 40000),
-        destination=Endpoint(IPv4Address(VIP), 80),
-        ttl=63,
-        opens=False,
-        payload=b"GET / HTTP/1.1\r\n\r\n",
-    )
+def request(source: str, destination: str, port: int = 40000, sequence: int = ISN + 1) -> Scapy:
+    tcp = TCP(sport=port, dport=80, flags="PA", seq=sequence, ack=SERVERS_ISN + 1 & 0xFFFFFFFF)
+    return IP(src=source, dst=destination, ttl=63) / tcp / HELLO
 
 
-def test_padding_is_no_payload() -> None:
-    packet = parse(bytes(ETHER / IP(src=CIP, dst=VIP) / TCP()) + bytes(6))
-    assert packet is not None
-    assert packet.payload == b""
+def reply(source: str, destination: str, port: int = 40000) -> Scapy:
+    return IP(src=source, dst=destination) / TCP(sport=80, dport=port, flags="PA", seq=0) / WELCOME
 
 
-def test_options_are_no_payload() -> None:
-    packet = parse(bytes(ETHER / IP(src=CIP, dst=VIP, options=b"\x01\x01\x01\x00") / TCP(options=[("MSS", 9)]) / b"x"))
-    assert packet is not None
-    assert packet.payload == b"x"
-
-
-NOT_PARSED = {
-    "nothing": b"",
-    "ARP": bytes(ETHER / ARP()),
-    "IPv6": bytes(ETHER / IPv6() / TCP()),
-    "UDP": bytes(ETHER / IP() / UDP()),
-    "first fragment": bytes(ETHER / IP(flags="MF") / TCP()),
-    "later fragment": bytes(ETHER / IP(frag=2) / TCP()),
-    "header length below the least": bytes(ETHER / IP(ihl=4) / TCP()),
-    "header length beyond the end": bytes(ETHER / IP(ihl=15) / TCP()),
-    "another version in an IPv4 frame": bytes(ETHER / IP(version=6) / TCP()),
-}
-
-
-@pytest.mark.parametrize("content", NOT_PARSED.values(), ids=NOT_PARSED)
-def test_not_parsed(content: bytes) -> None:
-    assert parse(content) is None
-
-
-@pytest.mark.parametrize("length", range(54))
-def test_cut_off(length: int) -> None:
-    assert parse(bytes(ETHER / GET)[:length]) is None
+GET, OK = request(CIP, VIP), reply(VIP, CIP)
+SYN = IP(src=CIP, dst=VIP) / TCP(sport=40000, dport=80, flags="S", seq=ISN)
 
 
 def frame(at: int, node: str, direction: str, packet: Scapy, interface: str = "eth0") -> Frame:
@@ -104,8 +66,34 @@ def test_a_retransmission_is_left_out() -> None:
 
 
 def test_another_connection_is_left_out() -> None:
-    other = IP(src=CIP, dst=VIP) / TCP(sport=39999, dport=80) / b"GET / HTTP/1.1\r\n\r\n"
-    assert places(frame(1, "client", "out", other)) == []
+    other = request(CIP, VIP, 39999, sequence=5)
+    assert places(frame(1, "client", "out", other), frame(2, "client", "in", OK)) == []
+
+
+def test_a_connection_is_followed_when_both_its_addresses_and_ports_change() -> None:
+    assert places(
+        frame(1, "client", "out", GET),
+        frame(2, "rs1", "in", request(DIP, RIP, 61000)),
+        frame(3, "rs1", "out", reply(RIP, DIP, 61000)),
+        frame(4, "client", "in", OK),
+    ) == ["client eth0 out", "rs1 eth0 in", "rs1 eth0 out", "client eth0 in"]
+
+
+def test_a_reply_to_another_request_is_left_out() -> None:
+    late = IP(src=VIP, dst=CIP) / TCP(sport=80, dport=40000, flags="PA", seq=77) / WELCOME
+    assert places(frame(1, "client", "out", GET), frame(2, "client", "in", late)) == ["client eth0 out"]
+
+
+def test_sequence_numbers_wrap_around() -> None:
+    opening = IP(src=CIP, dst=VIP) / TCP(flags="S", seq=0xFFFFFFFF)
+    hops = journey([frame(0, "client", "out", opening), frame(1, "client", "out", request(CIP, VIP, sequence=0))])
+    assert [hop.at for hop in hops] == [1]
+
+
+def test_wrapped_and_unwrapped_are_two_hops_at_one_place() -> None:
+    tunnelled = IP(src=DIP, dst=RIP) / GET
+    hops = journey([OPENING, *(frame(at, "rs1", "in", packet) for at, packet in ((1, tunnelled), (2, GET), (3, GET)))])
+    assert [(hop.at, hop.packet.outer is None) for hop in hops] == [(1, False), (2, True)]
 
 
 def test_without_a_connection_there_is_no_way() -> None:
@@ -133,3 +121,9 @@ def test_taps() -> None:
         "rs2.eth0",
         "switch.director",
     ]
+
+
+def test_taps_where_there_are_two_switches() -> None:
+    names = {f"{port.node}.{port.interface}" for port in taps(topology(Lab("x", ForwardingMethod.TUN)))}
+    assert {name for name in names if name.startswith("switch")} == {"switch.director"}
+    assert {"router2.eth0", "router2.eth1", "router.eth2"} <= names

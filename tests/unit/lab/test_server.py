@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from pylvs.lab.server import MOST_BYTES, Listener, Responder, pattern
+from pylvs.lab.server import MOST_BYTES, Listener, Responder, endpoint, pattern
 
 
 @pytest.fixture
@@ -71,11 +71,44 @@ def test_pattern_is_as_long_as_asked_and_always_the_same(size: int) -> None:
     assert b"".join(pattern(size)) == b"".join(pattern(size + 5))[:size]
 
 
-def test_udp_answers_from_the_address_that_was_asked() -> None:
+@pytest.mark.parametrize("there", ["127.0.0.2", "::1"])
+def test_the_client_is_told_who_it_is_taken_for(there: str) -> None:
+    with Listener(0, b"hello RIP\n") as listener:
+        thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        connection = HTTPConnection(there, listener.server_address[1], timeout=5)
+        assert ask(connection, "GET", "/client") == (200, f"{endpoint(connection.sock.getsockname())}\n".encode())
+        connection.close()
+        listener.shutdown()
+        thread.join()
+
+
+ENDPOINTS = {
+    "IPv4": (("10.0.0.1", 80), "10.0.0.1:80"),
+    "IPv4 to a socket for both": (("::ffff:10.0.0.1", 80, 0, 0), "10.0.0.1:80"),
+    "IPv6": (("fd00::1", 80, 0, 0), "[fd00::1]:80"),
+    "IPv6 with a scope": (("fe80::1%lo", 80, 0, 1), "[fe80::1]:80"),
+}
+
+
+@pytest.mark.parametrize(("address", "expected"), ENDPOINTS.values(), ids=ENDPOINTS)
+def test_endpoint(address: tuple[str, int], expected: str) -> None:
+    assert endpoint(address) == expected
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")])
+def test_udp_answers_from_the_address_that_was_asked(family: socket.AddressFamily, host: str) -> None:
     responder = Responder(0, b"hello RIP")
-    with responder.socket, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    with responder.socket, socket.socket(family, socket.SOCK_DGRAM) as client:
         client.settimeout(5)
-        there = ("127.0.0.2", responder.socket.getsockname()[1])
+        there = (host, responder.socket.getsockname()[1])
         client.sendto(b"?", there)
         responder.answer()
-        assert client.recvfrom(100) == (b"hello RIP", there)
+        said, asked = client.recvfrom(100)
+        assert (said, asked[:2]) == (b"hello RIP", there)
+        client.sendto(b"client", there)
+        responder.answer()
+        assert (
+            client.recv(100)
+            == f"{f'[{host}]' if family == socket.AF_INET6 else '127.0.0.1'}:{client.getsockname()[1]}".encode()
+        )

@@ -11,9 +11,18 @@ from pylvs.lab import state
 from pylvs.lab.errors import LabBusy
 from pylvs.lab.state import State
 from pylvs.lab.topology import Hook, Lab
-from pylvs.model import ForwardingMethod
+from pylvs.model import ForwardingMethod, Tunnel, TunnelChecksum, TunnelType
 
 LAB = Lab("one", ForwardingMethod.DR, Hook.XDP, servers=3, scheduler="wlc", service=False)
+TUN = Lab(
+    "two",
+    ForwardingMethod.TUN,
+    families=(4, 6),
+    server_family=6,
+    tunnel=Tunnel(TunnelType.GUE, 6080, TunnelChecksum.CSUM),
+    persistence=60,
+    mark=10,
+)
 STATE = State(LAB, (("rs1", 10), ("rs2", 11)), complete=True)
 
 
@@ -23,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "lab"
 
 
-@pytest.mark.parametrize("kept", [STATE, State(LAB)], ids=["complete", "begun"])
+@pytest.mark.parametrize("kept", [STATE, State(LAB), State(TUN)], ids=["complete", "begun", "everything"])
 def test_round_trip(kept: State) -> None:
     assert state.from_json(state.to_json(kept)) == kept
 
@@ -35,6 +44,7 @@ DAMAGED = {
     "a field missing": json.dumps({"name": "one"}),
     "a value of the wrong type": state.to_json(STATE).replace("3", '"three"'),
     "an unknown hook": state.to_json(STATE).replace("xdp", "dpdk"),
+    "an unknown tunnel": state.to_json(STATE).replace("ipip", "vxlan"),
 }
 
 

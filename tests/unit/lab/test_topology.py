@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 import pytest
 
 from pylvs.lab.topology import MOST_SERVERS, Hook, Lab, Port, Topology, namespace_of, offloads, topology
-from pylvs.model import ForwardingMethod
+from pylvs.model import ForwardingMethod, Tunnel, TunnelChecksum, TunnelType
 
 NAT = topology(Lab("n", ForwardingMethod.NAT))
 DR = topology(Lab("d", ForwardingMethod.DR))
+TUN = topology(Lab("t", ForwardingMethod.TUN))
+FULLNAT = topology(Lab("f", ForwardingMethod.FULLNAT, families=(6,)))
+EVERY_NETWORK = {
+    f"{method}, IPv{' and IPv'.join(map(str, families))}": topology(Lab("x", method, families=families))
+    for method in ForwardingMethod
+    for families in ((4,), (6,), (4, 6))
+}
+every_network = pytest.mark.parametrize("network", EVERY_NETWORK.values(), ids=EVERY_NETWORK)
 
 ADDRESSES = {
     "NAT: client": (NAT, "client", "eth0", ["110.0.0.1/24"], "110.0.0.254"),
@@ -25,6 +31,13 @@ ADDRESSES = {
     "DR: rs1's gateway is the router": (DR, "rs1", "eth0", ["192.168.0.188/24"], "192.168.0.15"),
     "DR: rs2's gateway is the router": (DR, "rs2", "eth0", ["192.168.0.111/24"], "192.168.0.15"),
     "DR: the VIP on lo": (DR, "rs2", "lo", ["192.168.0.250/32"], "192.168.0.15"),
+    "TUN: director": (TUN, "director", "eth0", ["198.51.100.200/24", "198.51.100.100/24"], "198.51.100.2"),
+    "TUN: between the routers": (TUN, "router", "eth2", ["192.0.2.1/24"], None),
+    "TUN: the second router": (TUN, "router2", "eth0", ["192.0.2.2/24"], "192.0.2.1"),
+    "TUN: rs1's gateway is its own router": (TUN, "rs1", "eth0", ["203.0.113.110/24"], "203.0.113.2"),
+    "FULLNAT: client": (FULLNAT, "client", "eth0", ["2001:db8:110::1/64"], "2001:db8:110::254"),
+    "FULLNAT: director": (FULLNAT, "director", "eth0", ["fd00:101::200/64", "fd00:101::100/64"], "fd00:101::2"),
+    "FULLNAT: rs2's gateway is its own router": (FULLNAT, "rs2", "eth0", ["fd00:10::12/64"], "fd00:10::254"),
 }
 
 
@@ -32,7 +45,7 @@ ADDRESSES = {
 def test_addresses(network: Topology, node: str, interface: str, addresses: list[str], gateway: str | None) -> None:
     there = network.node(node)
     assert [str(address) for address in there.interface(interface).addresses] == addresses
-    assert there.gateway == (IPv4Address(gateway) if gateway else None)
+    assert [str(each) for each in there.gateways] == ([gateway] if gateway else [])
 
 
 def test_nat_server_does_not_have_the_vip() -> None:
@@ -45,20 +58,27 @@ def test_dr_server_says_nothing_of_the_vip_to_arp() -> None:
     assert settings["net.ipv4.conf.all.arp_announce"] == settings["net.ipv4.conf.lo.arp_announce"] == "2"
 
 
-@pytest.mark.parametrize("network", [NAT, DR], ids=["NAT", "DR"])
-def test_router_and_director_forward_and_nobody_else(network: Topology) -> None:
-    forwarding = [node.name for node in network.nodes if dict(node.sysctls)["net.ipv4.ip_forward"] == "1"]
-    assert forwarding == ["router", "director"]
+@every_network
+def test_routers_and_director_forward_and_nobody_else(network: Topology) -> None:
+    names = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+    for name in (names[family] for family in network.lab.families):
+        forwarding = {node.name for node in network.nodes if dict(node.sysctls)[name] == "1"}
+        assert forwarding == {"router", "director"} | {node.name for node in network.nodes if node.name == "router2"}
 
 
-@pytest.mark.parametrize("network", [NAT, DR], ids=["NAT", "DR"])
+def test_without_ipv6_nobody_forwards_it() -> None:
+    """A router would join the group of all routers, and say so."""
+    assert {dict(node.sysctls)["net.ipv6.conf.all.forwarding"] for node in NAT.nodes} == {"0"}
+
+
+@every_network
 def test_forwarding_is_set_before_what_it_resets(network: Topology) -> None:
     assert all(node.sysctls[0][0] == "net.ipv4.ip_forward" for node in network.nodes)
 
 
-@pytest.mark.parametrize("method", [ForwardingMethod.NAT, ForwardingMethod.DR])
+@pytest.mark.parametrize("method", list(ForwardingMethod))
 def test_the_largest_lab_has_no_address_or_mac_twice(method: ForwardingMethod) -> None:
-    network = topology(Lab("large", method, servers=MOST_SERVERS))
+    network = topology(Lab("large", method, servers=MOST_SERVERS, families=(4, 6)))
     interfaces = [interface for node in network.nodes for interface in node.interfaces if interface.mac]
     addresses = [address for interface in interfaces for address in interface.addresses]
     assert len(network.servers) == MOST_SERVERS
@@ -66,11 +86,43 @@ def test_the_largest_lab_has_no_address_or_mac_twice(method: ForwardingMethod) -
     assert len(set(addresses)) == len(addresses)
 
 
-def test_every_cabled_interface_has_one_cable() -> None:
-    for network in (NAT, DR):
-        ends = [end for link in network.links for end in (link.left, link.right)]
-        interfaces = [Port(node.name, each.name) for node in network.nodes for each in node.interfaces if each.mac]
-        assert sorted(map(repr, ends)) == sorted(map(repr, interfaces))
+@every_network
+def test_every_cabled_interface_has_one_cable(network: Topology) -> None:
+    ends = [end for link in network.links for end in (link.left, link.right)]
+    interfaces = [Port(node.name, each.name) for node in network.nodes for each in node.interfaces if each.mac]
+    assert sorted(map(repr, ends)) == sorted(map(repr, interfaces))
+
+
+@every_network
+def test_every_gateway_is_a_neighbour(network: Topology) -> None:
+    for node in network.nodes:
+        networks = [address.network for each in node.interfaces for address in each.addresses]
+        ways = [*node.gateways, *(route.gateway for route in node.routes)]
+        assert all(any(way in network for network in networks) for way in ways), node.name
+
+
+@pytest.mark.parametrize("method", [ForwardingMethod.TUN, ForwardingMethod.FULLNAT])
+def test_real_servers_elsewhere(method: ForwardingMethod) -> None:
+    """Their gateway is not the director, and they are not in its network."""
+    network = topology(Lab("x", method, families=(4, 6)))
+    director = network.node("director").interface("eth0").addresses
+    for server in network.servers:
+        assert not any(rip in address.network for rip in server.addresses for address in director)
+        assert not {*server.gateways} & {*network.node("director").addresses}
+
+
+def test_mixed_families() -> None:
+    """The real servers' family comes first for them, and nobody but the services' family has a VIP."""
+    network = topology(Lab("x", ForwardingMethod.TUN, families=(4,), server_family=6))
+    assert [str(vip) for vip in network.vips] == ["198.51.100.100"]
+    assert [str(rip) for rip in network.rips(network.vip)] == ["2001:db8:113::110", "2001:db8:113::210"]
+    assert str(network.servers[0].address) == "2001:db8:113::110"
+    assert [address.version for address in network.servers[0].addresses] == [6, 4]
+    assert [str(each) for each in network.node("director").addresses] == [
+        "198.51.100.200",
+        "2001:db8:51::200",
+        "198.51.100.100",
+    ]
 
 
 def test_macs_are_locally_administered_and_named() -> None:
@@ -98,7 +150,25 @@ REFUSED = {
     "a name that is a path": {"name": "../etc"},
     "a name that ends in a hyphen": {"name": "a-"},
     "a name too long": {"name": "a" * 41},
-    "a method without a lab": {"method": ForwardingMethod.TUN},
+    "no family": {"families": ()},
+    "a family that is none": {"families": (5,)},
+    "a server family that is none": {"server_family": 5},
+    "NAT with mixed families": {"server_family": 6},
+    "DR with mixed families": {"method": ForwardingMethod.DR, "families": (6,), "server_family": 4},
+    "a tunnel in another lab": {"tunnel": Tunnel(TunnelType.GRE)},
+    "GUE without a port": {"method": ForwardingMethod.TUN, "tunnel": Tunnel(TunnelType.GUE)},
+    "GRE with a port": {"method": ForwardingMethod.TUN, "tunnel": Tunnel(TunnelType.GRE, 6080)},
+    "IPIP with a checksum": {
+        "method": ForwardingMethod.TUN,
+        "tunnel": Tunnel(TunnelType.IPIP, checksum=TunnelChecksum.CSUM),
+    },
+    "GRE with the remote checksum": {
+        "method": ForwardingMethod.TUN,
+        "tunnel": Tunnel(TunnelType.GRE, checksum=TunnelChecksum.REMOTE),
+    },
+    "persistent for no time": {"persistence": 0},
+    "a mark that is none": {"mark": 0},
+    "a mark too large": {"mark": 1 << 32},
 }
 
 

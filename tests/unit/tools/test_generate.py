@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tools import abi, bpf, drops, generate, header
+from pylvs.director import knob
+from tools import abi, bpf, drops, generate, header, knobs
 from tools.btf import Btf, BtfError, section
 
 TYPES = """
@@ -27,7 +28,7 @@ def in_python(directory: Path, text: str) -> SimpleNamespace:
     path.write_text(TYPES + text)
     btf, constants = header.compiled(path)
     names: dict[str, object] = {}
-    source = abi.module(btf, header.named("struct", text), header.named("enum", text), constants)
+    source = abi.module("director.h", btf, header.named("struct", text), header.named("enum", text), constants)
     exec(compile(source, "abi", "exec"), names)  # noqa: S102
     return SimpleNamespace(**names)
 
@@ -123,18 +124,36 @@ enum drop_reason {
     DROP_REASONS,
 };
 """
-    rows = drops.page(header.comments("drop_reason", text)).splitlines()[-2:]
+    rows = drops.page("", header.comments("drop_reason", text)).splitlines()[-2:]
     assert rows == [
         r"| `no_route` | no route \| no way | see `ip route get` |",
         "| `full` | the table, all of it, is full | enlarge it |",
     ]
 
 
+def test_drops_become_a_module() -> None:
+    text = """
+enum drop_reason {
+    DROP_NO_ROUTE,  /* no \"route\"; see it */
+    DROP_REASONS,
+};
+"""
+    names: dict[str, object] = {}
+    exec(drops.module(header.comments("drop_reason", text)), names)  # noqa: S102  # it was made a line ago
+    assert names["MANUAL"] == {"no_route": ('no "route"', "see it")}
+
+
+def test_every_knob_has_a_row() -> None:
+    rows = [line for line in knobs.page().splitlines() if line.startswith("| `")]
+    assert {row.split("`")[1] for row in rows} == knob.KNOBS.keys()
+    assert "| `sync_threshold` | 3 50 |" in knobs.page()
+
+
 @pytest.mark.parametrize("comment", ["", "/* a cause without a remedy */"])
 def test_a_drop_without_a_remedy_is_refused(comment: str) -> None:
     text = f"enum drop_reason {{\n\tDROP_FULL, {comment}\n\tDROP_REASONS,\n}};\n"
     with pytest.raises(drops.UndocumentedDrop, match="DROP_FULL"):
-        drops.page(header.comments("drop_reason", text))
+        drops.page("", header.comments("drop_reason", text))
 
 
 def test_check_tells_what_is_out_of_date(

@@ -84,6 +84,43 @@ def test_a_failed_installation_shows_its_log(machine: Machine, tmp_path: Path) -
     assert said.endswith(f"failed: apt-get update -q; all of it is in {tmp_path}/.cache/setup.log\n")
 
 
+@pytest.fixture
+def installing(machine: Machine, tmp_path: Path) -> Machine:
+    """A machine where installing packages works, and says whether anything might have been started meanwhile."""
+    policy = tmp_path / "policy-rc.d"
+    machine.script.write_text(machine.script.read_text().replace("/usr/sbin/policy-rc.d", str(policy)))
+    machine.says("id", "echo 0")
+    machine.says("apt-get", f'[ "$1" = update ] || {{ echo "$@"; cat {policy}; }} >{tmp_path}/installed')
+    machine.says("systemctl", f'echo "$@" >>{tmp_path}/disabled')
+    for name in ("chmod", "env", "rm", "sh"):
+        (machine.commands / name).symlink_to(shutil.which(name) or name)
+    machine.says("python3", "exit 1")  # it is the packages that are looked at here
+    return machine
+
+
+def test_no_package_may_start_anything(installing: Machine, tmp_path: Path) -> None:
+    assert installing.setup("tshark", "vsftpd")[1].startswith("setup: installing Debian packages: tshark vsftpd\n")
+    words, *policy = (tmp_path / "installed").read_text().splitlines()
+    assert words.endswith(" tshark vsftpd")
+    assert policy == ["#!/bin/sh", "exit 101"]
+    assert not (tmp_path / "policy-rc.d").exists()
+    assert (tmp_path / "disabled").read_text() == "disable vsftpd.service\n"
+
+
+def test_an_administrators_policy_is_left_alone(installing: Machine, tmp_path: Path) -> None:
+    (tmp_path / "policy-rc.d").write_text("mine\n")
+    installing.setup("tshark")
+    assert (tmp_path / "installed").read_text().splitlines()[1:] == ["mine"]
+    assert (tmp_path / "policy-rc.d").read_text() == "mine\n"
+    assert not (tmp_path / "disabled").exists()
+
+
+def test_a_failed_installation_takes_its_policy_back(installing: Machine, tmp_path: Path) -> None:
+    installing.says("apt-get", '[ "$1" = update ]')
+    assert installing.setup("tshark")[0] == 1
+    assert not (tmp_path / "policy-rc.d").exists()
+
+
 def test_help_knows_what_every_script_is_for() -> None:
     said = subprocess.run([ROOT / "script/help"], capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split()[0] for line in said] == sorted(f"script/{path.name}" for path in (ROOT / "script").iterdir())

@@ -20,7 +20,7 @@ _INTRODUCTION = """\
 The command line of ipvsadm 1.31: the same words, output, messages and exit status, over pylvs's own data plane. Exit
 status 2 is an error in the command line, 255 one of the table (or an option that cannot be read), 1 a service to list
 that is not there. The command comes first; of several options that share a name in the second table only one may be
-given.
+given. Two options are pylvs's own: `--fullnat` for servers, and `--local-address` for their service.
 """
 
 _LEGEND = "**needed**, may be given, *only one of these*"

@@ -231,8 +231,9 @@ class DropReason(IntEnum):
     ENDED = 10
     DEFENCE = 11
     ICMP_LIMIT = 12
-    REWRITE = 13
-    REASONS = 14
+    CHECKSUM = 13
+    REWRITE = 14
+    REASONS = 15
 
 
 class AddressUnion(Union):
@@ -498,7 +499,7 @@ class Server(Structure):
 
 
 class Settings(Structure):
-    """struct settings: 496 bytes"""
+    """struct settings: 504 bytes"""
 
     now: int
     abi_version: int
@@ -518,6 +519,7 @@ class Settings(Structure):
     counting: int
     pad: int
     knob: Array[c_uint32]
+    events_lost: int
 
     _fields_ = (
         ("now", c_uint32),
@@ -538,6 +540,7 @@ class Settings(Structure):
         ("counting", c_uint32),
         ("pad", c_uint32),
         ("knob", c_uint32 * 64),
+        ("events_lost", c_uint64),
     )
 
 
@@ -566,13 +569,13 @@ class Fragmented(Structure):
 
     ports: int
     known: int
-    early: int
+    server: int
     good_until: int
 
     _fields_ = (
         ("ports", c_uint32),
         ("known", c_uint32),
-        ("early", c_uint32),
+        ("server", c_uint32),
         ("good_until", c_uint32),
     )
 

@@ -226,13 +226,14 @@ def detach(table: Table, attached: Sequence[Attachment], *, whole: bool = False)
             libbpf.detach_xdp(index)
         if attachment.tc:
             libbpf.detach_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
-            if _entry(table, index).made_clsact and not _has_filters(index):
+            if _entry(table, index).made_clsact and not has_filters(index):
                 libbpf.destroy_ingress(index)
         known = abi.Interface() if whole else abi.Interface(index=index)
         libbpf.update(table.fd("interfaces"), word(index % abi.INTERFACES), bytes(known))
 
 
-def _has_filters(index: int) -> bool:
+def has_filters(index: int) -> bool:
+    """Whether anything hangs on the clsact qdisc of an interface, in or out."""
     from pyroute2 import IPRoute
 
     with IPRoute() as route:

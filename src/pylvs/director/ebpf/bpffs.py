@@ -153,7 +153,7 @@ def _mounted_namespaces(pid: str) -> Iterator[str]:
             yield f"/proc/{pid}/root{fields[4]}"
 
 
-def _live_cookies() -> set[int]:
+def live_cookies() -> set[int]:
     """The cookies of all network namespaces, asked from a thread that enters them."""
     import threading
 
@@ -183,7 +183,7 @@ def _live_cookies() -> set[int]:
 def remove_orphans(base: str) -> None:
     """Unpin the directors of network namespaces that are gone: their pins alone keep their memory and their timer."""
     pins = [(int(name.split("-")[1]), f"{base}/{name}") for name in os.listdir(base) if name.startswith("netns-")]
-    live = _live_cookies() if pins else set()
+    live = live_cookies() if pins else set()
     for cookie, directory in pins:
         if cookie not in live:
             forget(directory, cookie)
@@ -194,9 +194,9 @@ def pin_directory(base: str, cookie: int | None = None) -> str:
     return f"{base}/netns-{netns_cookie() if cookie is None else cookie}"
 
 
-def lock_path(cookie: int) -> str:
-    """The file by which one process at a time changes a namespace's director."""
-    return f"{RUN}/netns-{cookie}.lock"
+def lock_path(cookie: int, what: str = "netns") -> str:
+    """The file by which one process at a time changes a namespace's director, or another role's state."""
+    return f"{RUN}/{what}-{cookie}.lock"
 
 
 def marks_path(cookie: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from pylvs.director.ebpf import attach as attaching
 from pylvs.director.ebpf import bpffs, load, mark
 from pylvs.director.ebpf.director import EbpfDirector
@@ -10,10 +12,11 @@ from pylvs.errors import DataPlaneError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pylvs.director.ebpf.capacity import Capacity
     from pylvs.director.ebpf.table import Table
+    from pylvs.director.ebpf.watch import Watch
 
 
 def attach(names: Sequence[str], hook: str, capacity: Capacity | None) -> None:
@@ -83,6 +86,22 @@ def upgrade() -> None:
         mark.replace(fresh)
         load.start_sweep(fresh)
         fresh.close()
+    finally:
+        director.close()
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Events are made, and can be read, from here to the end of the block; raises `DataPlaneError`."""
+    from pylvs.director.ebpf.watch import Watch
+
+    director = EbpfDirector()
+    try:
+        watch = Watch(_found(director))
+        try:
+            yield watch
+        finally:
+            watch.close()
     finally:
         director.close()
 

@@ -15,7 +15,6 @@ from pylvs.director.ebpf.convert import counters_since, unpack_server, unpack_se
 from pylvs.director.ebpf.lock import Lock
 from pylvs.director.ebpf.registry import Registry, zero_service
 from pylvs.director.ebpf.ring import swap_rings
-from pylvs.director.ebpf.route import Lookups
 from pylvs.director.ebpf.table import Table
 from pylvs.errors import (
     DestinationExists,
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
 
     from pylvs.director.ebpf.attach import Interface
     from pylvs.director.ebpf.capacity import Capacity
-    from pylvs.director.ebpf.route import Way
+    from pylvs.director.ebpf.route import Lookups, Way
+    from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId, VirtualService
 
 _SETTABLE = {
@@ -71,7 +71,7 @@ class EbpfDirector:
         self._live: Table | None = None
         self._slots: Registry | None = None
         self._waiting: dict[int, Waiting] | None = None
-        self._remembered = Lookups()
+        self._remembered: Lookups | None = None
         self._open()
 
     def _open(self) -> None:
@@ -205,7 +205,11 @@ class EbpfDirector:
     @property
     def _lookups(self) -> Lookups:
         """Between `begin` and `commit` nothing is asked twice."""
-        return Lookups() if self._waiting is None else self._remembered
+        from pylvs.director.ebpf.route import Lookups
+
+        if self._waiting is None or self._remembered is None:
+            self._remembered = Lookups()
+        return self._remembered
 
     def add_service(self, service: VirtualService) -> None:
         """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`, ... The first one loads all."""
@@ -306,11 +310,11 @@ class EbpfDirector:
     def begin(self) -> None:
         """From here to `commit` the rings of what is changed are only noted."""
         if self._waiting is None:
-            self._waiting, self._remembered = {}, Lookups()
+            self._waiting, self._remembered = {}, None
 
     def commit(self) -> None:
         """Make and swap the rings that were noted, all at once: for each swap the kernel waits for its packets."""
-        noted, self._waiting = self._waiting or {}, None
+        noted, self._waiting, self._remembered = self._waiting or {}, None, None
         there = self._registry.servers if self._registry else {}
         waiting = {number: what for number, what in noted.items() if number in there}
         if waiting:
@@ -463,6 +467,23 @@ class EbpfDirector:
         for name, state in _SETTABLE.items():
             if seconds := getattr(timeouts, name):
                 timeout[state] = seconds * abi.TICKS_A_SECOND
+
+    def knobs(self) -> Mapping[str, KnobValue]:
+        """What every knob is set to; the defaults while nothing is loaded."""
+        from pylvs.director import knob
+        from pylvs.director.ebpf import knobs
+
+        return knobs.read(self._live.settings) if self._live else knob.defaults()
+
+    def set_knobs(self, changes: Mapping[str, KnobValue]) -> None:
+        """All of them or none; raises `InvalidKnob`."""
+        from pylvs.director import knob
+        from pylvs.director.ebpf import knobs
+
+        knob.check(changes, self.knobs())
+        settings = self.loaded().settings
+        knob.check(changes, self.knobs())  # under the lock, which another may have held until now
+        knobs.write(settings, changes)
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in table order."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MAP_TYPE_ARRAY = 2
 F_INNER_MAP = 1 << 12
-TC_INGRESS, TC_EGRESS = 1, 2
+TC_INGRESS = 1
+TC_EGRESS = 2
 TC_REPLACE = 1
 XDP_DRIVER_MODE = 1 << 2
 XDP_REPLACE = 1 << 4
@@ -291,6 +292,43 @@ def map_info(fd: int) -> _MapInfo:
     return info
 
 
+_SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+
+
+class RingBuffer:
+    """The reader of a ring of records. A ring knows one reader only: two would take each other's records."""
+
+    MOST = 4096
+    """Records of one `read`."""
+
+    def __init__(self, fd: int) -> None:
+        lib = _lib()
+        lib.ring_buffer__new.restype = c_void_p
+        self._records: list[bytes] = []
+        self._sample = _SAMPLE(self._take)
+        self._ring = lib.ring_buffer__new(fd, self._sample, None, None)
+        if not self._ring:
+            raise OSError(ctypes.get_errno(), f"read a ring: {os.strerror(ctypes.get_errno())}")
+
+    def _take(self, _context: int | None, record: int, size: int) -> int:
+        """Called by libbpf: a negative result ends its round."""
+        self._records.append(ctypes.string_at(record, size))
+        return -errno.ENOBUFS if len(self._records) >= self.MOST else 0
+
+    def read(self, milliseconds: int) -> list[bytes]:
+        """What is there, at most MOST; waits for the first one so long. A signal ends the waiting."""
+        result = _lib().ring_buffer__poll(c_void_p(self._ring), c_int(milliseconds))
+        if result not in (-errno.EINTR, -errno.ENOBUFS):
+            _check(result, "read a ring")
+        records, self._records = self._records, []
+        return records
+
+    def close(self) -> None:
+        """Whoever comes next reads on from here."""
+        _lib().ring_buffer__free(c_void_p(self._ring))
+        self._ring = None
+
+
 class TestRun:
     """What a program did with one packet: its return value, the frame afterwards, and nanoseconds a run."""
 
@@ -325,13 +363,13 @@ def test_run(
     return TestRun(options.retval, out.raw[: options.data_size_out], options.duration)
 
 
-def _hook(interface: int, point: int = TC_INGRESS) -> _TcHook:
+def _hook(interface: int, point: int) -> _TcHook:
     return _TcHook(sz=ctypes.sizeof(_TcHook), ifindex=interface, attach_point=point)
 
 
 def create_ingress(interface: int) -> bool:
-    """Give an interface a clsact qdisc; False when it has one."""
-    result = _lib().bpf_tc_hook_create(byref(_hook(interface)))
+    """Give an interface a clsact qdisc, which has egress too; False when it has one."""
+    result = _lib().bpf_tc_hook_create(byref(_hook(interface, TC_INGRESS)))
     if result == -17:
         return False
     _check(result, "create a clsact qdisc")
@@ -340,32 +378,31 @@ def create_ingress(interface: int) -> bool:
 
 def destroy_ingress(interface: int) -> None:
     """Take the clsact qdisc away, and every filter on it with it."""
-    hook = _hook(interface, TC_INGRESS | TC_EGRESS)
-    result = _lib().bpf_tc_hook_destroy(byref(hook))
+    result = _lib().bpf_tc_hook_destroy(byref(_hook(interface, TC_INGRESS | TC_EGRESS)))
     if result not in (-2, -22):
         _check(result, "remove the clsact qdisc")
 
 
 def attach_tc(interface: int, program: int, *, handle: int, priority: int, point: int = TC_INGRESS) -> None:
-    """Put a program on ingress (or egress), atomically in place of the one with the same handle and priority."""
+    """Put a program on ingress or egress, atomically in place of the one with the same handle and priority."""
     options = _TcOptions(
         sz=ctypes.sizeof(_TcOptions), prog_fd=program, flags=TC_REPLACE, handle=handle, priority=priority
     )
     _check(_lib().bpf_tc_attach(byref(_hook(interface, point)), byref(options)), "attach to tc")
 
 
-def detach_tc(interface: int, *, handle: int, priority: int) -> None:
-    """Take a program off ingress; nothing happens when there is none."""
+def detach_tc(interface: int, *, handle: int, priority: int, point: int = TC_INGRESS) -> None:
+    """Take a program off ingress or egress; nothing happens when there is none."""
     options = _TcOptions(sz=ctypes.sizeof(_TcOptions), handle=handle, priority=priority)
-    result = _lib().bpf_tc_detach(byref(_hook(interface)), byref(options))
+    result = _lib().bpf_tc_detach(byref(_hook(interface, point)), byref(options))
     if result not in (-2, -22):
-        _check(result, "detach from tc ingress")
+        _check(result, "detach from tc")
 
 
-def attached_tc(interface: int, *, handle: int, priority: int) -> int:
-    """The number of the program on ingress with this handle and priority, 0 for none."""
+def attached_tc(interface: int, *, handle: int, priority: int, point: int = TC_INGRESS) -> int:
+    """The number of the program on ingress or egress with this handle and priority, 0 for none."""
     options = _TcOptions(sz=ctypes.sizeof(_TcOptions), handle=handle, priority=priority)
-    result = _lib().bpf_tc_query(byref(_hook(interface)), byref(options))
+    result = _lib().bpf_tc_query(byref(_hook(interface, point)), byref(options))
     return 0 if result < 0 else int(options.prog_id)
 
 

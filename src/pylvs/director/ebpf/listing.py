@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 from pylvs.director.ebpf import abi
 from pylvs.director.ebpf.convert import unpack_address
 from pylvs.model import Connection, Endpoint, Protocol
@@ -11,6 +9,7 @@ from pylvs.model import Connection, Endpoint, Protocol
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pylvs.director.ebpf.table import Table
 
@@ -27,6 +26,23 @@ _FIELDS = (
     ("overflow", "<u4"),
 )
 
+_AT_ONCE = 1 << 16
+"""So many slots are made Python's at one time: a million connections need no memory to speak of."""
+
+_SHOWN = {
+    "SCTP_COOKIE_SENT": "C-SENT",
+    "SCTP_COOKIE_REPLIED": "C-REPLIED",
+    "SCTP_COOKIE_WAIT": "C-WAIT",
+    "SCTP_COOKIE_ECHOED": "C-ECHOED",
+    "SCTP_SHUTDOWN_SENT": "S-SENT",
+    "SCTP_SHUTDOWN_RECEIVED": "S-RECEIVED",
+    "SCTP_SHUTDOWN_ACK_SENT": "S-ACK-SENT",
+}
+_STATES = [_SHOWN.get(state.name, state.name.removeprefix("SCTP_")) for state in abi.ConnectionState]
+"""The states as the kernel calls them when it lists connections."""
+
+_PROTOCOLS: dict[int, Protocol | None] = {0: None, **{protocol.value: protocol for protocol in Protocol}}
+
 
 def _field(control: int, shift: abi.ControlShift, bits: int) -> int:
     return control >> shift & (1 << bits) - 1
@@ -36,31 +52,67 @@ def connections(table: Table) -> Iterator[Connection]:
     """Every live connection, in table order."""
     import numpy
 
-    kind = numpy.dtype(list(_FIELDS))
-    slots = numpy.frombuffer(table.connections.memory, dtype=kind)
+    slots = numpy.frombuffer(table.connections.memory, dtype=numpy.dtype(list(_FIELDS)))
     wanted = numpy.uint64(abi.SlotPhase.LIVE | abi.SlotSide.CLIENT << abi.ControlShift.SIDE)
     mask = numpy.uint64(3 | 1 << abi.ControlShift.SIDE)
-    servers: dict[int, Endpoint] = {}
-    now = table.settings.now
-    for slot in slots[slots["control"] & mask == wanted]:
-        number = int(slot["server"])
-        if number not in servers:
-            raw = table.servers[number]
-            servers[number] = Endpoint(unpack_address(raw.address), raw.port)
-        control = int(slot["control"])
-        deadline = int(slot["deadline"])
-        if slot["peer"]:
-            deadline = max(deadline, int(slots[int(slot["peer"]) - 1]["deadline"]))
-        virtual = _endpoint(slot["destination"], slot["destination_port"])
-        yield Connection(
-            Protocol(_field(control, abi.ControlShift.PROTOCOL, 8)),
-            _endpoint(slot["source"], slot["source_port"]),
-            virtual,
-            servers[number],
-            abi.ConnectionState(_field(control, abi.ControlShift.STATE, 8)).name,
-            max(0, deadline - now) // abi.TICKS_A_SECOND,
+    listing = _Listing(table)
+    for start in range(0, len(slots), _AT_ONCE):
+        part = slots[start : start + _AT_ONCE]
+        for row, deadline in _with_deadlines(part[part["control"] & mask == wanted], slots):
+            yield listing.connection(row, deadline)
+
+
+def _with_deadlines(rows: Any, slots: Any) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """A connection ends with the later of its sides."""
+    import numpy
+
+    peers = rows["peer"]
+    others = slots["deadline"][numpy.where(peers, peers - 1, 0)]
+    deadlines = numpy.where(peers, numpy.maximum(rows["deadline"], others), rows["deadline"])
+    yield from zip(rows.tolist(), deadlines.tolist(), strict=True)
+
+
+class _Listing:
+    """Slots as connections. What many of them have in common is made once."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._now = table.settings.now
+        self._virtual: dict[tuple[bytes, int], Endpoint] = {}
+        self._servers: dict[tuple[int, int, bool], Endpoint] = {}
+
+    def connection(self, row: tuple[Any, ...], deadline: int) -> Connection:
+        control, source, destination, source_port, destination_port, _, server, *_ = row
+        protocol = _field(control, abi.ControlShift.PROTOCOL, 8)
+        template = bool(protocol & abi.TEMPLATE_PROTOCOL)
+        return Connection(
+            _PROTOCOLS[protocol & ~abi.TEMPLATE_PROTOCOL],
+            Endpoint(unpack_address(source), source_port),
+            self._virtual_endpoint(destination, destination_port),
+            self._server(server, destination_port, template),
+            _state(control, template),
+            max(0, deadline - self._now) // abi.TICKS_A_SECOND,
         )
 
+    def _virtual_endpoint(self, packed: bytes, port: int) -> Endpoint:
+        if (packed, port) not in self._virtual:
+            self._virtual[packed, port] = Endpoint(unpack_address(packed), port)
+        return self._virtual[packed, port]
 
-def _endpoint(address: bytes, port: int) -> Endpoint:
-    return Endpoint(IPv4Address(bytes(address)[12:]), int(port))
+    def _server(self, number: int, port: int, template: bool) -> Endpoint:
+        """Where packets to this port of the service go; a template is for one port, or for all of them."""
+        key = (number, port, template)
+        if key not in self._servers:
+            raw = self._table.servers[number]
+            if template:
+                port = raw.port if port else 0
+            elif raw.mapped_port and raw.virtual_port in (0, port):
+                port = raw.mapped_port
+            self._servers[key] = Endpoint(unpack_address(raw.address), port)
+        return self._servers[key]
+
+
+def _state(control: int, template: bool) -> str:
+    if template:
+        return "ASSURED" if _field(control, abi.ControlShift.ASSURED, 1) else "NONE"
+    return _STATES[_field(control, abi.ControlShift.STATE, 8)]

@@ -12,7 +12,8 @@ import struct
 import time
 
 import pylvs
-from pylvs.director.ebpf import abi, bpffs, libbpf
+from pylvs.director import knob
+from pylvs.director.ebpf import abi, bpffs, knobs, libbpf
 from pylvs.director.ebpf.table import PINNED_MAPS, PINNED_PROGRAMS, Array, Table
 from pylvs.errors import DataPlaneError, NotPermitted, NotSupportedHere
 
@@ -52,14 +53,6 @@ _TIMEOUTS = {
 }
 """Seconds in each state, as in the kernel's net/netfilter/ipvs."""
 
-_KNOBS = {
-    abi.Knob.AM_DROPRATE: 10,
-    abi.Knob.CONN_REUSE_MODE: 1,
-    abi.Knob.PMTU_DISC: 1,
-    abi.Knob.LOCAL_PORT_FIRST: 1024,
-    abi.Knob.LOCAL_PORT_LAST: 32767,
-}
-
 
 def object_path(name: str = "director") -> str:
     """A compiled BPF object of this package; raises `DataPlaneError` where it wasn't built."""
@@ -75,7 +68,8 @@ def _prepare(constants: bytes) -> libbpf.Object:
     return opened
 
 
-def _verify(opened: libbpf.Object) -> None:
+def verify(opened: libbpf.Object) -> None:
+    """Load it; what the kernel has against it becomes an error that says what to do."""
     try:
         opened.load()
     except libbpf.VerifierError as error:
@@ -112,7 +106,7 @@ def load(directory: str, capacity: Capacity) -> Table:
         for name in ("servers", "server_statistics"):
             opened.set_max_entries(name, capacity.servers)
         opened.set_max_entries("addresses", capacity.services + capacity.servers + abi.LOCALS)
-        _verify(opened)
+        verify(opened)
         fd = opened.map_fd("settings")
         _settle(Array(fd, abi.Settings)[0], seeds, capacity)
         os.close(fd)
@@ -131,8 +125,7 @@ def _settle(settings: abi.Settings, seeds: tuple[int, ...], capacity: Capacity) 
     for state in abi.ConnectionState:
         if state.name in _TIMEOUTS:
             settings.timeout[state] = _TIMEOUTS[state.name] * abi.TICKS_A_SECOND
-    for knob, value in _KNOBS.items():
-        settings.knob[knob] = value
+    knobs.write(settings, knob.defaults())
 
 
 def _publish(opened: libbpf.Object, directory: str) -> None:
@@ -166,7 +159,7 @@ def load_again(directory: str, live_fds: Mapping[str, int]) -> Table:
         for name in PINNED_MAPS:
             if name in live_fds:
                 opened.reuse(name, live_fds[name])
-        _verify(opened)
+        verify(opened)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         for name in (*PINNED_MAPS, *PINNED_PROGRAMS):
             _pin_over(opened, name, f"{directory}/{name}")

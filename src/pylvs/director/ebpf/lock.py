@@ -1,4 +1,4 @@
-"""Only one process at a time changes a network namespace's director. A lock ends with its process."""
+"""Only one process at a time changes what a network namespace is (a director, say). A lock ends with its process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pylvs.errors import DataPlaneError, NotPermitted
 class Lock:
     """Taken when made, until it is released."""
 
-    def __init__(self, cookie: int) -> None:
-        path = bpffs.lock_path(cookie)
+    def __init__(self, cookie: int, what: str = "netns") -> None:
+        path = bpffs.lock_path(cookie, what)
         try:
             os.makedirs(bpffs.RUN, mode=0o700, exist_ok=True)
             self._fd = self._take(path)

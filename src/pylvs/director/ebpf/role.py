@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.table import Table
 
 _SIZE = 16
+_POOL_SIZE = abi.Server.pool.offset + 2 * abi.LOCALS_OF_SERVER
 _VIP, _RIP, _LOCAL = abi.AddressRole.VIP, abi.AddressRole.RIP, abi.AddressRole.LOCAL
 
 
@@ -85,7 +86,7 @@ class Roles:
 
     def _has_pool(self, number: int) -> bool:
         servers = self._table.servers
-        return bool(servers.memory[number * servers.stride + abi.Server.pool.offset])
+        return bool(servers.memory[number * servers.stride + _POOL_SIZE])
 
     def _of_pool(self, pool: abi.Pool) -> Iterator[tuple[bytes, int]]:
         for number in pool.local[: pool.size]:

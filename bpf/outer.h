@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The outer headers of TUN, as the kernel's IPVS makes them: TTL, TOS and DF are the inner packet's, the source is the director's
+ * own address towards the server. IPIP is that of RFC 2003, 2473 and 4213.
+ */
+#pragma once
+
+#include "forward.h"
+#include "wire.h"
+
+enum {
+	GUE_SOURCE_PORTS = 0xc000, /* the first of a quarter of all, so that the network can tell flows apart */
+	MOST_OUTER = sizeof(struct ipv6hdr) + sizeof(struct udphdr) + sizeof(struct guehdr) +
+		sizeof(struct gue_private),
+};
+
+enum { IPV4_LEAST_MTU = 68, IPV6_LEAST_MTU = 1280 };
+
+/* What of the inner packet the outer header depends on. */
+struct inner {
+	__u32 length;
+	__u32 hash;
+	bool ipv4;
+	__u8 ttl; /* one less already */
+	__u8 tos;
+	bool dont_fragment;
+};
+
+static __always_inline __u32 tunnel_header(const struct tunnel *tunnel)
+{
+	__u32 checksum = tunnel->checksum == TUNNEL_CSUM ? 4 : 0;
+	switch (tunnel->type) {
+	case TUNNEL_GRE:
+		return sizeof(struct grehdr) + checksum;
+	case TUNNEL_GUE:
+		return sizeof(struct udphdr) + sizeof(struct guehdr) +
+		       (tunnel->checksum == TUNNEL_REMCSUM ? sizeof(struct gue_private) : 0);
+	}
+	return 0;
+}
+
+/* How much longer a packet gets. */
+static __always_inline __u32 overhead(const struct server *server)
+{
+	__u32 outer = is_ipv4(&server->address) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	return outer + tunnel_header(&server->tunnel);
+}
+
+static __always_inline __u8 outer_tos(__u8 inner)
+{
+	return (inner & ECN_MASK) == ECN_CE ? (inner & ~ECN_MASK) | ECN_ECT0 : inner;
+}
+
+static __always_inline __u8 outer_protocol(const struct tunnel *tunnel, const struct inner *inner)
+{
+	if (tunnel->type == TUNNEL_GUE)
+		return IPPROTO_UDP;
+	if (tunnel->type == TUNNEL_GRE)
+		return IPPROTO_GRE;
+	return inner->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+}
+
+static __always_inline __u16 folded(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+static __always_inline void fill_outer_ipv4(struct iphdr *outer, const struct server *server, const struct inner *inner)
+{
+	__u32 sum = 0;
+	outer->version = 4;
+	outer->ihl = 5;
+	outer->tos = outer_tos(inner->tos);
+	outer->tot_len = bpf_htons(inner->length + overhead(server));
+	outer->id = inner->dont_fragment ? 0 : bpf_get_prandom_u32();
+	outer->frag_off = inner->dont_fragment ? bpf_htons(DONT_FRAGMENT) : 0;
+	outer->ttl = inner->ttl;
+	outer->protocol = outer_protocol(&server->tunnel, inner);
+	outer->check = 0;
+	outer->saddr = server->source.word[3];
+	outer->daddr = server->address.word[3];
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+		sum += ((__u16 *)outer)[i];
+	outer->check = ~folded(sum);
+}
+
+static __always_inline void fill_outer_ipv6(struct ipv6hdr *outer, const struct server *server,
+					    const struct inner *inner)
+{
+	outer->flow = bpf_htonl(0x60000000 | (__u32)outer_tos(inner->tos) << 20);
+	outer->payload_len = bpf_htons(inner->length + tunnel_header(&server->tunnel));
+	outer->nexthdr = outer_protocol(&server->tunnel, inner);
+	outer->hop_limit = inner->ttl;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		outer->saddr[i] = server->source.word[i];
+		outer->daddr[i] = server->address.word[i];
+	}
+}
+
+static __always_inline void fill_gre(struct grehdr *gre, const struct tunnel *tunnel, const struct inner *inner)
+{
+	gre->flags = tunnel->checksum == TUNNEL_CSUM ? bpf_htons(GRE_CHECKSUM) : 0;
+	gre->protocol = inner->ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+}
+
+static __always_inline void fill_gue(struct udphdr *udp, struct guehdr *gue, const struct tunnel *tunnel,
+				     const struct inner *inner)
+{
+	udp->source = bpf_htons(GUE_SOURCE_PORTS | (inner->hash & (0xffff ^ GUE_SOURCE_PORTS)));
+	udp->dest = tunnel->port;
+	udp->len = bpf_htons(inner->length + tunnel_header(tunnel));
+	udp->check = 0;
+	gue->form = 0;
+	gue->protocol = inner->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	gue->flags = 0;
+}
+
+static __always_inline struct inner inner_of(const struct packet *packet)
+{
+	struct inner inner = {.length = packet->length, .ttl = ttl_of(packet) - 1, .ipv4 = packet->ip != NULL};
+	__u32 hash = packet->tuple.source.word[3] * 0x9e3779b1 ^ packet->tuple.ports;
+	inner.hash = hash ^ hash >> 16;
+	if (packet->ip) {
+		inner.tos = packet->ip->tos;
+		inner.dont_fragment = packet->ip->frag_off & bpf_htons(DONT_FRAGMENT) && knob(KNOB_PMTU_DISC);
+	} else if (packet->ip6) {
+		inner.tos = bpf_ntohl(packet->ip6->flow) >> 20;
+	}
+	return inner;
+}

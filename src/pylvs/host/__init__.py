@@ -1,0 +1,1 @@
+"""What roles change on a machine: each change remembers what was there, so that it can be undone exactly."""
