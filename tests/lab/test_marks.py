@@ -163,7 +163,6 @@ def test_a_group_of_ports(up: LabUnderTest) -> None:
     assert totals(up) == {"FWM 10": 4}
 
 
-@pytest.mark.xfail(reason="persistence is not there yet", strict=True)
 def test_a_persistent_group_of_ports(up: LabUnderTest) -> None:
     """A client's web server is the same for http and https."""
     on_443_too(up)
