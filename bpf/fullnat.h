@@ -97,6 +97,7 @@ __noinline int allocate(const struct tuple *tuple, struct created *created)
 		return VERDICT_PASS;
 	int result = FOUND;
 	if (prepare_allocation(allocation, tuple, server))
+#pragma unroll
 		for (int i = 0; i < 4 && result == FOUND; i++)
 			result = take_port(allocation, created);
 	if (result == CLAIMED)

@@ -21,6 +21,9 @@ HOSTS = {
     "198.51.100.11": ("rs1.example.com", "rs1"),
     "192.0.2.90": ("a-very-long-host-name-for-a-virtual-service.example.com", "longvip"),
     "fd00::80": ("vip6.example.com", "vip6"),
+    "10.10.0.2": ("client.example.com",),
+    "10.20.0.100": ("www.example.com",),
+    "10.30.0.11": ("real1.example.com",),
 }
 
 SERVICES = {

@@ -76,6 +76,10 @@ class Plane:
         self.table: Table = self.director.loaded()
         attach.attach(self.table, without, "tc")
         self.indexes = {name: one.index for name, one in named.items()}
+        self.take_over()
+
+    def take_over(self) -> None:
+        """The loaded director is the tests' from now on: its clock, its settings."""
         self.settings = self.table.settings
         self._timeouts = list(self.settings.timeout)
         self._icmp_rooms = one_map(self.table.fd("director_tc"), "icmp_rooms")

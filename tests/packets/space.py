@@ -14,38 +14,42 @@ from tests.packets.wire import INTERFACES, NEIGHBOURS, ROUTES
 _CLONE_NEWNET = 0x40000000
 
 
-def _unshare() -> None:
+def unshare() -> None:
+    """This thread leaves for a network namespace of its own."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare the network namespace")
 
 
-def _enter(namespace: int) -> None:
+def enter(namespace: int) -> None:
+    """By its descriptor."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(namespace, _CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "enter a network namespace")
 
 
-def _here() -> int:
+def here() -> int:
+    """A descriptor of the network namespace that this thread is in."""
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _ip(*commands: str) -> None:
+def ip(*commands: str) -> None:
+    """Commands of `ip`, all in one batch."""
     subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
 @contextmanager
 def fresh_namespace() -> Iterator[int]:
     """This thread is in the director's namespace for a while; gives a descriptor of the far one."""
-    home = _here()
-    _unshare()
-    far = _here()
+    home = here()
+    unshare()
+    far = here()
     try:
-        _unshare()
+        unshare()
         _furnish(far)
         yield far
     finally:
-        _enter(home)
+        enter(home)
         os.close(far)
         os.close(home)
 
@@ -53,27 +57,27 @@ def fresh_namespace() -> Iterator[int]:
 def _furnish(far: int) -> None:
     path = f"/proc/{os.getpid()}/fd/{far}"
     for name in INTERFACES:
-        _ip(f"link add {name} type veth peer name far-{name} netns {path}")
+        ip(f"link add {name} type veth peer name far-{name} netns {path}")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
-    _ip(
+    ip(
         "link set lo up",
         *(f"link set {name} address {one.mac} up" for name, one in INTERFACES.items()),
         *(f"address add {one.address} dev {name}" for name, one in INTERFACES.items()),
-        *(f"neighbour replace {ip} lladdr {mac} dev {dev} nud permanent" for ip, (mac, dev) in NEIGHBOURS.items()),
+        *(f"neighbour replace {rip} lladdr {mac} dev {dev} nud permanent" for rip, (mac, dev) in NEIGHBOURS.items()),
         *(f"route add {route}" for route in ROUTES),
     )
     with inside(far):
-        _ip(*(f"link set far-{name} up" for name in INTERFACES))
+        ip(*(f"link set far-{name} up" for name in INTERFACES))
 
 
 @contextmanager
 def inside(namespace: int) -> Iterator[None]:
     """This thread is in a namespace for a while."""
-    back = _here()
-    _enter(namespace)
+    back = here()
+    enter(namespace)
     try:
         yield
     finally:
-        _enter(back)
+        enter(back)
         os.close(back)
