@@ -69,6 +69,15 @@ static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason rea
 	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
 }
 
+/*
+ * The route that led it here is still the packet's own. While it waits for its neighbour's MAC address the kernel would go by that
+ * route again. So it comes in by the device first, where it has none.
+ */
+static __always_inline bool is_leaving(const struct __sk_buff *skb)
+{
+	return skb->ingress_ifindex != skb->ifindex;
+}
+
 /* Send a packet on as it was decided; to the director itself, where that is the real server. */
 static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
 				      enum verdict verdict, bool ttl_done)
@@ -89,6 +98,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
 		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
+	if (ttl_done && unlikely(sending->unresolved) && is_leaving(skb))
+		return TC_ACT_OK;
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
@@ -155,8 +166,8 @@ int director_tc(struct __sk_buff *skb)
 }
 
 /*
- * On the way out by the device that policy rules lead marked packets to. What is for the host itself goes back to it, as if it had
- * come in by that device.
+ * On the way out by the device that policy rules lead marked packets to. What can't go on from there, and what is for the host
+ * itself, comes in by that device then, where it is met once more.
  */
 SEC("tc")
 int director_mark(struct __sk_buff *skb)
@@ -164,7 +175,7 @@ int director_mark(struct __sk_buff *skb)
 	if (!skb->mark)
 		return TC_ACT_SHOT;
 	int action = balance_tc(skb, true);
-	return action == TC_ACT_OK ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : action;
+	return action == TC_ACT_OK && is_leaving(skb) ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : action;
 }
 
 /* Run once by Python after loading, and again by every upgrade: the timer then runs this object's sweep. */

@@ -13,7 +13,7 @@ import pytest
 from pylvs.lab import namespace, node
 from pylvs.lab.topology import Lab
 from pylvs.model import ForwardingMethod
-from tests.lab.client import ask, connect, drops, fetch, ipvsadm
+from tests.lab.client import ask, connect, drops, fetch, ipvsadm, udp
 from tests.lab.conftest import LabUnderTest
 
 pytestmark = [
@@ -54,7 +54,8 @@ def up(request: pytest.FixtureRequest) -> Iterator[LabUnderTest]:
 
 @pytest.fixture(scope="module")
 def nat() -> Iterator[LabUnderTest]:
-    built = LabUnderTest(Lab(f"marks-{os.getpid()}", ForwardingMethod.NAT, service=False))
+    asked = Lab(f"marks-{os.getpid()}", ForwardingMethod.NAT, service=False, families=(4, 6))
+    built = LabUnderTest(asked)
     yield built
     built.down()
 
@@ -64,7 +65,7 @@ def _without_services(request: pytest.FixtureRequest) -> None:
     for name in {"up", "nat"} & set(request.fixturenames):
         lab: LabUnderTest = request.getfixturevalue(name)
         ipvsadm(lab, "-C")
-        for command in ("nft flush ruleset", "iptables-legacy -t mangle -F"):
+        for command in ("nft flush ruleset", "iptables-legacy -t mangle -F", "ip6tables-legacy -t mangle -F"):
             on_director(lab, command)
 
 
@@ -217,11 +218,66 @@ def test_a_mark_without_a_service_changes_nothing(nat: LabUnderTest) -> None:
     assert totals(nat) == {f"TCP {nat.vip}:80": 1, "FWM 10": 0}
 
 
+@pytest.mark.parametrize("marker", ["ip6tables-nft", "ip6tables-legacy", "nft"])
+def test_ipv6(nat: LabUnderTest, marker: str) -> None:
+    """The same mark of the other family is another service."""
+    vip = nat.vips[1]
+    serve(nat, 10, ":80")
+    ipvsadm(nat, "-A -f 10 -6 -s rr")
+    for server in reversed(nat.topology.servers):
+        ipvsadm(nat, f"-a -f 10 -6 -r {server.address_of(6)} -m")
+    if marker == "nft":
+        rules = "add table ip6 marks; add chain ip6 marks c { type filter hook prerouting priority mangle; };"
+        assert (
+            nat.exec("director", "nft", f"{rules} add rule ip6 marks c ip6 daddr {vip} meta mark set 10").returncode
+            == 0
+        )
+    else:
+        on_director(nat, IPTABLES.format(marker, "-A", vip, 80, 10))
+    answers = [fetch(nat, vip=vip) for _ in range(4)]
+    assert answers == [answers[0], answers[1]] * 2
+    assert set(answers) == set(nat.rips)
+    assert "FWM  10 IPv6 rr" in ipvsadm(nat, "-Ln")
+    assert echoed6(nat), "also where all that is for the VIP is marked"
+
+
+def echoed6(lab: LabUnderTest) -> bool:
+    kind = socket.IPPROTO_ICMPV6
+    with namespace.inside(lab.namespace("client")), socket.socket(socket.AF_INET6, socket.SOCK_RAW, kind) as probe:
+        probe.settimeout(5)
+        probe.sendto(bytes([128, 0, 0, 0, 0, 7, 0, 1]), (lab.vips[1], 0))
+        while True:
+            try:
+                packet, sender = probe.recvfrom(2048)
+            except TimeoutError:
+                return False
+            if sender[0] == lab.vips[1] and packet[0] == 129:
+                return True
+
+
+@pytest.mark.parametrize("tracked", [False, True], ids=["as they come", "reassembled by conntrack"])
+@pytest.mark.parametrize("address_too", [False, True], ids=["only marks", "the VIP has another service"])
+def test_fragments(nat: LabUnderTest, tracked: bool, address_too: bool) -> None:
+    """Only the first one of a datagram has the port, and so the mark."""
+    serve(nat, 10, ":80")
+    if address_too:
+        ipvsadm(nat, f"-A -u {nat.vip}:53 -s rr")
+    rules = NFT.format() + f"add rule ip marks prerouting ip daddr {nat.vip} udp dport 80 meta mark set 10"
+    if tracked:
+        rules = rules.replace("ip daddr", "ct state new,established,untracked ip daddr")
+    assert nat.exec("director", "nft", rules).returncode == 0
+    with udp(nat) as asking:
+        for _ in range(3):
+            asking.send(bytes(5000))
+            assert asking.recv(2048).decode().removeprefix("hello ") in nat.rips
+
+
 def test_no_server(nat: LabUnderTest) -> None:
     ipvsadm(nat, "-A -f 10 -s rr")
     set_mark(nat, "nft", 80, 10)
     before = drops(nat, "no_server")
-    assert nat.exec("client", "curl", "-sS", "-m", "1", f"http://{nat.vip}/").returncode in {7, 28}
+    refused = nat.exec("client", "curl", "-sS", "-m", "5", f"http://{nat.vip}/")
+    assert refused.returncode == 7, "told by ICMP that nobody listens there"
     assert drops(nat, "no_server") > before
 
 
@@ -281,6 +337,12 @@ def test_others_rules_keep_their_places(nat: LabUnderTest) -> None:
         ("ip rule add fwmark 10 lookup 100", "ip rule del fwmark 10", "mark 10 is routed by another rule already: 327"),
         ("ip rule add fwmark 2/0xf lookup 9", "ip rule del fwmark 2/0xf", "fwmark 0x2/0xf lookup 9"),
         ("sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1", "net.ipv4.ip_forward is 0"),
+        (
+            "sysctl -qw net.ipv6.conf.all.forwarding=0",
+            "sysctl -qw net.ipv6.conf.all.forwarding=1",
+            "all.forwarding is 0",
+        ),
+        ("ip -6 rule add fwmark 10 lookup 9", "ip -6 rule del fwmark 10 lookup 9", "mark 10 is routed by another"),
         ("ip link add pylvs0 type veth peer name other", "ip link del pylvs0", "pylvs0 was not made by pylvs"),
         ("ip rule del lookup local", "ip rule add lookup local priority 0 protocol kernel", "looks up the local table"),
         (
@@ -292,11 +354,11 @@ def test_others_rules_keep_their_places(nat: LabUnderTest) -> None:
 )
 def test_a_mark_that_cannot_work_is_refused(nat: LabUnderTest, prepare: str, undo: str, said: str) -> None:
     """With one line and a hint, and nothing is half done."""
-    mark = 18 if "/0xf" in prepare else 10
+    mark = "18" if "/0xf" in prepare else "10 -6" if "6" in prepare else "10"
     on_director(nat, prepare)
     try:
         before = host(nat)
-        refused = nat.pylvs("ipvsadm", "-A", "-f", str(mark), "-s", "rr")
+        refused = nat.pylvs("ipvsadm", "-A", "-f", *mark.split(), "-s", "rr")
         assert refused.returncode != 0
         assert said in refused.stderr
         assert len(refused.stderr.splitlines()) <= 2

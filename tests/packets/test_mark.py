@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pylvs.director.ebpf import libbpf
-from pylvs.model import Endpoint, FirewallMark, ForwardingMethod, RealServer, VirtualService, parse_address
+from pylvs.model import Counters, Endpoint, FirewallMark, ForwardingMethod, RealServer, VirtualService, parse_address
 from tests.packets.frames import CPORT, datagram, hop, reply, request
 from tests.packets.plane import Plane
 from tests.packets.slots import Slots
@@ -18,22 +18,28 @@ pytestmark = pytest.mark.root
 
 MARK = FirewallMark(10)
 DR, NAT = ForwardingMethod.DR, ForwardingMethod.NAT
-SHOT, REDIRECT = 2, 7
-MARK_AT, INTERFACE_AT = 8, 36
+OK, SHOT, REDIRECT = 0, 2, 7
+MARK_AT, CAME_BY_AT, INTERFACE_AT = 8, 36, 40
 """Where `struct __sk_buff` has them."""
 
 
-def run(plane: Plane, program: str, packet: Any, mark: int = 10) -> tuple[int, bytes]:
-    """What a program does with a marked packet, and what it is then: at tc the kernel writes the Ethernet header."""
+def run(plane: Plane, program: str, packet: Any, mark: int = 10, came_by: str = "eth0") -> tuple[int, bytes]:
+    """What a program does on eth0 with a marked packet, and what it is then: the kernel writes the Ethernet header."""
     context = bytearray(192)
     struct.pack_into("I", context, MARK_AT, mark)
-    struct.pack_into("2I", context, INTERFACE_AT, plane.indexes["eth0"], plane.indexes["eth0"])
+    struct.pack_into("I", context, CAME_BY_AT, plane.indexes[came_by])
+    struct.pack_into("I", context, INTERFACE_AT, plane.indexes["eth0"])
     done = libbpf.test_run(plane.table.fd(program), bytes(from_client(packet)), context=bytes(context))
     return done.retval, done.data[14:]
 
 
 def marked(plane: Plane, packet: Any, mark: int = 10) -> tuple[int, bytes]:
-    """A packet that was led to the device."""
+    """A packet that was led to the device, for which eth0 stands here."""
+    return run(plane, "director_mark", packet, mark, "eth1")
+
+
+def again(plane: Plane, packet: Any, mark: int = 10) -> tuple[int, bytes]:
+    """The same when it comes in by the device."""
     return run(plane, "director_mark", packet, mark)
 
 
@@ -125,8 +131,19 @@ def test_a_mark_comes_before_an_address(plane: Plane, program: str) -> None:
 def test_what_is_not_for_it_goes_back_to_the_host(plane: Plane, packet: Any) -> None:
     serve(plane, f"{RIP1}:80")
     before = plane.state()
-    assert marked(plane, packet, 11 if packet.proto == 17 else 10) == (REDIRECT, bytes(packet))
+    mark = 11 if packet.proto == 17 else 10
+    assert marked(plane, packet, mark) == (REDIRECT, bytes(packet))
+    assert again(plane, packet, mark) == (OK, bytes(packet))
     assert plane.state() == before
+
+
+def test_an_unknown_neighbour_is_looked_for_without_the_route_that_led_here(plane: Plane) -> None:
+    """Else the first packet would go by that one when its neighbour has answered."""
+    serve(plane, "192.168.0.77:80")
+    assert marked(plane, request()) == (REDIRECT, bytes(request()))
+    assert plane.director.service(MARK).counters.in_packets == 0
+    assert again(plane, request()) == (REDIRECT, same_hop(request(), {"dst": "192.168.0.77"}))
+    assert plane.director.service(MARK).counters == Counters(1, 1, 0, len(request()), 0)
 
 
 def test_what_has_no_mark_was_not_led_there(plane: Plane) -> None:

@@ -41,6 +41,8 @@ _SETTINGS = {
 _KNOWN = {"FRA_TABLE", "FRA_PRIORITY", "FRA_FWMARK", "FRA_FWMASK", "FRA_IIFNAME", "FRA_GOTO", "FRA_PROTOCOL"}
 _IRRELEVANT = {"FRA_SUPPRESS_PREFIXLEN": 0xFFFFFFFF}
 _INVERT = 2
+_TC_PRIORITY = attach.TC_PRIORITY + 1
+"""Another than that of the program on interfaces: nobody is to take the device for one of them."""
 _UP, _NOARP = 0x1, 0x80
 _ONLINK = 4
 
@@ -133,13 +135,9 @@ def replace(table: Table) -> None:
     if _is_ours():
         index = socket.if_nametoindex(DEVICE)
         libbpf.create_ingress(index)
-        libbpf.attach_tc(
-            index,
-            table.fd("director_mark"),
-            handle=attach.TC_HANDLE,
-            priority=attach.TC_PRIORITY,
-            point=libbpf.TC_EGRESS,
-        )
+        for point in (libbpf.TC_INGRESS, libbpf.TC_EGRESS):
+            program = table.fd("director_mark")
+            libbpf.attach_tc(index, program, handle=attach.TC_HANDLE, priority=_TC_PRIORITY, point=point)
 
 
 def _families() -> list[int]:
