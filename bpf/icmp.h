@@ -11,6 +11,7 @@ enum {
 	QUOTE_IPV4 = 576 - sizeof(struct iphdr) - sizeof(struct icmphdr),    /* RFC 1812, 4.3.2.3 */
 	QUOTE_IPV6 = 1280 - sizeof(struct ipv6hdr) - sizeof(struct icmphdr), /* RFC 4443, 2.4 */
 	LEAST_QUOTE = 28,
+	LONGEST_QUOTE = 65536,
 	ERRORS_A_SECOND = 1000,
 	ERROR_TTL = 64,
 	TOS_MASK = 0x1e,
@@ -253,6 +254,7 @@ __noinline int send_error(struct __sk_buff *skb)
 	bool ipv4 = is_ipv4(&room->error.to);
 	if (ipv4 && length > QUOTE_IPV4)
 		length = QUOTE_IPV4;
+	length = bounded(length, LONGEST_QUOTE);
 	if (length > QUOTE_IPV6)
 		length = QUOTE_IPV6;
 	if (bpf_skb_load_bytes(skb, room->error.at, room->bytes, length))
@@ -443,7 +445,8 @@ static __noinline int checksum_is_wrong(struct __sk_buff *skb, struct icmp_room 
 		sum = pseudo_sum(&outer->source, &outer->destination, length);
 	for (__u32 i = 0; i < SUMMED_AT_MOST && length; i++) {
 		__u32 size = length < SUMMED_AT_ONCE ? length : SUMMED_AT_ONCE;
-		if (!size || size > SUMMED_AT_ONCE || bpf_skb_load_bytes(skb, at, room->bytes, size))
+		size = bounded(size, SUMMED_AT_ONCE);
+		if (bpf_skb_load_bytes(skb, at, room->bytes, size))
 			return true;
 		__builtin_memset(room->bytes + size, 0, 3);
 		sum = sum_of(room->bytes, (size + 3) & ~3U, sum);

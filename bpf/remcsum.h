@@ -35,7 +35,8 @@ static long add_chunk(__u32 number __unused, struct summing *summing)
 		__builtin_memset(chunk, 0, sizeof(*chunk));
 		only_from_here_on(left);
 	}
-	if (left < 1 || left > CHUNK || bpf_skb_load_bytes(summing->skb, summing->from, chunk, left)) {
+	left = bounded(left, CHUNK);
+	if (bpf_skb_load_bytes(summing->skb, summing->from, chunk, left)) {
 		summing->failed = true;
 		return 1;
 	}
