@@ -35,6 +35,12 @@ __noinline int is_source_routed(struct __sk_buff *skb, __u32 length)
 	return false;
 }
 
+/* The outer headers as they are on the wire, whatever their family and kind. */
+struct outer {
+	__u8 bytes[64];
+};
+_Static_assert(MOST_OUTER <= sizeof(struct outer), "the longest outer headers fit");
+
 /* All that sending needs to know of a packet; nothing of it points into the frame, which helpers may move. */
 struct sending {
 	struct tuple from;
@@ -50,6 +56,7 @@ struct sending {
 	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
 	struct address via; /* found: the neighbour to send to */
 	__u32 interface;    /* found */
+	struct outer outer; /* of TUN: room for them, which the stack has not */
 	__u32 mtu;	    /* found: of the way out, for this packet without what a tunnel adds */
 };
 
@@ -301,6 +308,7 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 	sending->from = packet->tuple;
 	sending->to = packet->tuple;
 	sending->inner = inner_of(packet);
+	sending->inner.tunnel = server->tunnel;
 	sending->server = decision->server_index;
 	sending->l4_offset = is_later_fragment(packet) ? 0 : packet->l4_offset;
 	sending->segmented = skb->gso_size;
