@@ -227,21 +227,30 @@ __noinline int write_record(__u32 ports, __u32 ours, __u32 server)
 		.server = server,
 		.good_until = now_in_ticks() + DATAGRAM_TICKS,
 	};
-	if (!work->record.known || due(work->record.good_until, now_in_ticks() + REUSE_TICKS))
+	/* what was let pass to the firewall may come back with a mark, and then be ours */
+	bool came_back = ours && work->record.known == DATAGRAM_NOT_OURS && work->record.ports == ports;
+	if (!work->record.known || came_back || due(work->record.good_until, now_in_ticks() + REUSE_TICKS))
 		bpf_map_update_elem(&fragmented, &work->datagram, &record, BPF_ANY);
 	order(work);
 	struct early_fragment *early = bpf_map_lookup_elem(&early_fragments, &work->datagram);
 	return early && !is_stale(early);
 }
 
-/* A first fragment has been decided on. True if it comes again, before those that waited for it. */
-static __always_inline bool comes_again(struct __sk_buff *skb, const struct packet *packet,
-					const struct decision *decision, enum verdict verdict)
+/* A first fragment has been decided on. True if others have waited for it. */
+static __always_inline bool tell_others(const struct packet *packet, const struct decision *decision,
+					enum verdict verdict)
 {
 	bool ours = verdict == VERDICT_REQUEST || verdict == VERDICT_REPLY;
 	if (!ours && verdict != VERDICT_PASS)
 		return false;
-	if (!write_record(packet->tuple.ports, ours, ours && !decision->connection ? decision->server_index + 1 : 0))
+	return write_record(packet->tuple.ports, ours, ours && !decision->connection ? decision->server_index + 1 : 0);
+}
+
+/* True if it comes again, before those that waited for it. */
+static __always_inline bool comes_again(struct __sk_buff *skb, const struct packet *packet,
+					const struct decision *decision, enum verdict verdict)
+{
+	if (!tell_others(packet, decision, verdict))
 		return false;
 	release_held(skb);
 	return true;
