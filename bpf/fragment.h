@@ -91,10 +91,9 @@ static __always_inline void order(struct fragment_work *work)
 static __always_inline bool send_in_again(struct __sk_buff *skb, struct datagram *datagram,
 					  struct early_fragment *early)
 {
-	__u32 length = early->length - sizeof(struct ethhdr);
+	__u32 length = bounded(early->length - sizeof(struct ethhdr), EARLY_SIZE);
 	bool stale = is_stale(early);
-	only_from_here_on(length);
-	bool copied = length && length <= EARLY_SIZE - sizeof(struct ethhdr) &&
+	bool copied = length <= EARLY_SIZE - sizeof(struct ethhdr) &&
 		      !bpf_skb_change_tail(skb, length + sizeof(struct ethhdr), 0) &&
 		      !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), early->frame + sizeof(struct ethhdr), length,
 					   BPF_F_RECOMPUTE_CSUM);
@@ -144,8 +143,8 @@ __noinline int hold(struct __sk_buff *skb)
 	__u32 length = skb->len, zero = 0;
 	if (!work || length > EARLY_SIZE)
 		return FRAGMENT_NO_ROOM;
-	only_from_here_on(length);
-	if (!length || bpf_skb_load_bytes(skb, 0, work->copy.frame, length))
+	length = bounded(length, EARLY_SIZE);
+	if (bpf_skb_load_bytes(skb, 0, work->copy.frame, length))
 		return FRAGMENT_NO_ROOM;
 	work->copy.length = length;
 	work->copy.good_until = now_in_ticks() + DATAGRAM_TICKS;
