@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pylvs.director.ebpf import attach
-from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.lab import offload
 from tests.packets.plane import CAPACITY, Plane
 from tests.packets.space import enter, here, inside, ip, unshare
@@ -109,20 +108,13 @@ class Network(Plane):
 
     def __init__(self, hook: str, router: int) -> None:
         self.router = router
-        self.capacity = CAPACITY
-        interfaces = [attach.interface_named(name) for name in ("front", "back")]
-        self.director = EbpfDirector(hook=hook, capacity=CAPACITY, interfaces=interfaces)
-        self.table = self.director.loaded()
-        self.settings = self.table.settings
-        self._timeouts = list(self.settings.timeout)
-        self._knobs = list(self.settings.knob)
         self.sockets: dict[str, socket.socket] = {}
+        self._load(hook, CAPACITY, [attach.interface_named(name) for name in ("front", "back")])
         self.reset()
 
     def reset(self) -> None:
         """An empty director, as loaded just now, and a network that has learned nothing."""
         super().reset()
-        self.settings.knob[:] = self._knobs
         for namespace in (self.router, here()):
             with inside(namespace):
                 subprocess.run(["ip", "route", "flush", "cache"], check=True, stderr=subprocess.DEVNULL)
