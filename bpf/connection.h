@@ -556,7 +556,7 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 		if (phase_of(control) != PHASE_LIVE)
 			return false;
 		__u32 before = state_of(control);
-		__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), (__u8)tcp_flags);
+		__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags);
 		__u32 server = READ_ONCE(owner->server);
 		struct connection *peer = peer_of(owner);
 		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
@@ -578,7 +578,7 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
  * A packet of the connection was seen. False if the connection ended before it. A mark is on the owner's slot alone, so an
  * answer that comes when there may be one looks there.
  */
-static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u8 tcp_flags)
+static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u16 tcp_flags)
 {
 	__u32 state = state_of(control);
 	bool changes = state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state;

@@ -23,14 +23,14 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 					       struct decision *decision)
 {
 	__u32 zero = 0;
+	if (is_later_fragment(packet))
+		return drop(decision, DROP_ENDED);
 	struct opening *opening = bpf_map_lookup_elem(&openings, &zero);
 	if (!opening)
 		return VERDICT_PASS;
 	opening->tuple = packet->tuple;
 	opening->created = (struct created){};
 	int verdict = find_wanted(&opening->tuple, packet->tcp_flags, mark, met, &opening->created);
-	if (verdict == VERDICT_REQUEST && packet->fragment)
-		return drop(decision, DROP_FRAGMENT);
 	if (verdict == VERDICT_REQUEST)
 		verdict = choose(opening, packet->tcp_flags);
 	if (verdict == VERDICT_REQUEST && !opening->created.one_packet)
@@ -120,14 +120,12 @@ static __always_inline enum verdict decide(const struct packet *packet, __u32 ma
 		if (!server)
 			return drop(decision, DROP_SERVER_DELETED);
 		if (side_of(decision->control) == SIDE_SERVER)
-			return packet->fragment ? drop(decision, DROP_FRAGMENT) : decide_reply(decision);
+			return decide_reply(decision);
 		if (unlikely(packet->tcp_flags & TCP_SYN || server->phase != SERVER_AVAILABLE))
-			fresh = !packet->fragment && ends_former(connection, packet->tcp_flags);
+			fresh = ends_former(connection, packet->tcp_flags);
 	}
 	if (unlikely(fresh))
 		return decide_new(packet, mark, met, decision);
-	if (unlikely(packet->fragment))
-		return drop(decision, DROP_FRAGMENT);
 	if (unlikely(decision->server->phase != SERVER_AVAILABLE))
 		return drop(decision, DROP_SERVER_DELETED);
 	return VERDICT_REQUEST;

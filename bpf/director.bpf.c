@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
+#include "fragment.h"
 #include "icmp.h"
 #include "forward_xdp.h"
 #include "sweep.h"
@@ -83,6 +84,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
+	if (unlikely(packet->fragment && changes_family(sending)))
+		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
 		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
@@ -90,6 +93,14 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
 	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
+}
+
+static __always_inline int act_on_fragment(enum fragment_fate fate, const struct packet *packet,
+					   const struct decision *decision)
+{
+	if (fate == FRAGMENT_PASSES)
+		return TC_ACT_OK;
+	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT, packet, decision);
 }
 
 SEC("tc")
@@ -103,13 +114,22 @@ int director_tc(struct __sk_buff *skb)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
 	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
-	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
+	if (parsed == PARSED_NOT_OURS)
 		return TC_ACT_OK;
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
 	if (parsed == PARSED_ICMP)
 		return relay_icmp(skb, packet.l4_offset);
-	enum verdict verdict = decide(&packet, 0, MET_LAST, &decision);
+	if (unlikely(packet.fragment)) {
+		enum fragment_fate fate = meet_fragment(skb, &packet);
+		if (fate != FRAGMENT_GOES_ON)
+			return act_on_fragment(fate, &packet, &decision);
+	}
+	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
+				       ? VERDICT_REQUEST
+				       : decide(&packet, 0, MET_LAST, &decision);
+	if (unlikely(is_first_fragment(&packet)) && comes_again(skb, &packet, &decision, verdict))
+		return TC_ACT_STOLEN;
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;

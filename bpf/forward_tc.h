@@ -70,6 +70,12 @@ static __always_inline enum drop_reason fits(struct sending *sending, const stru
 	return sending->length > sending->mtu ? DROP_TOO_BIG : DROP_REASONS;
 }
 
+/* FULLNAT: the server is of another family than the client. */
+static __always_inline bool changes_family(const struct sending *sending)
+{
+	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
+}
+
 /* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
 __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 {
@@ -264,7 +270,7 @@ static __always_inline bool change(struct __sk_buff *skb, struct sending *sendin
 		return encapsulate_tc(skb, sending);
 	if (!rewrites(sending->method))
 		return true;
-	if (is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source))
+	if (changes_family(sending))
 		return change_family(skb, sending);
 	return rewrite_tc(skb, sending);
 }
@@ -293,7 +299,7 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 	sending->to = packet->tuple;
 	sending->inner = inner_of(packet);
 	sending->server = decision->server_index;
-	sending->l4_offset = packet->ports ? packet->l4_offset : 0;
+	sending->l4_offset = is_later_fragment(packet) ? 0 : packet->l4_offset;
 	sending->segmented = skb->gso_size;
 	sending->length = skb->gso_size ? skb->gso_size + packet->headers : packet->length;
 	sending->method = decision->connection ? method_of(decision->control) : server->method;

@@ -17,9 +17,22 @@ struct packet {
 	__u32 headers;	   /* bytes of layers 3 and 4 */
 	__u32 fragment_id; /* of a fragment, as it lies in the packet */
 	__u8 options;	   /* how many bytes of them the IP header has: IPv4's options, IPv6's extension headers */
-	__u8 tcp_flags;
+	__u16 tcp_flags;   /* or NO_FLAGS */
 	bool fragment;
 };
+
+/* What a later fragment has for flags: they are in its datagram's first one. */
+enum { NO_FLAGS = 0x100 };
+
+static __always_inline bool is_later_fragment(const struct packet *packet)
+{
+	return packet->tcp_flags & NO_FLAGS;
+}
+
+static __always_inline bool is_first_fragment(const struct packet *packet)
+{
+	return packet->fragment && !is_later_fragment(packet);
+}
 
 enum parsed {
 	PARSED_NOT_OURS,
@@ -107,7 +120,7 @@ static __always_inline enum parsed without_ports(struct packet *packet, __u8 pro
 	packet->tcp = NULL;
 	packet->udp = NULL;
 	packet->ports = NULL;
-	packet->tcp_flags = 0;
+	packet->tcp_flags = later_fragment ? NO_FLAGS : 0;
 	packet->tuple.ports = 0;
 	packet->tuple.protocol = protocol;
 	packet->l4_offset = sizeof(struct ethhdr) + header;
@@ -161,7 +174,8 @@ static __always_inline bool skip_extensions(struct cursor *cursor, struct packet
 				return false;
 			*protocol = fragment->nexthdr;
 			*later = fragment->frag_off & bpf_htons(FRAGMENT_OFFSET6);
-			packet->fragment = true;
+			/* without any of these bits it is a whole packet */
+			packet->fragment = fragment->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE6);
 			packet->fragment_id = fragment->identification;
 			bytes += sizeof(struct frag_hdr);
 			if (*later)

@@ -2,7 +2,7 @@
 /* The kernel's state machine of a balanced TCP connection, as tables: [direction][event][state]. */
 #pragma once
 
-#include "director.h"
+#include "parse.h"
 
 enum direction {
 	INPUT,	    /* client to server, when the answers come through us too */
@@ -101,8 +101,10 @@ static __always_inline enum tcp_event tcp_event(__u8 flags)
 	return flags & TCP_ACK ? EVENT_ACK : EVENT_NOTHING;
 }
 
-static __always_inline __u32 state_after(__u32 state, __u32 direction, __u8 protocol, __u8 tcp_flags)
+static __always_inline __u32 state_after(__u32 state, __u32 direction, __u8 protocol, __u16 tcp_flags)
 {
+	if (unlikely(tcp_flags & NO_FLAGS))
+		return state;
 	if (protocol != IPPROTO_TCP)
 		return STATE_UDP;
 	return next_state[direction][tcp_event(tcp_flags)][state % STATE_SLOTS];

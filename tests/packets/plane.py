@@ -28,22 +28,23 @@ from pylvs.model import (
 )
 from tests.packets.wire import INTERFACES, MACS, NARROW, NARROW_MTU, NEIGHBOURS
 
-PASS, SENT, ICMP_LIMIT = "pass", "sent", "icmp_limit"
-START = 1 << 20
-"""The tick at which every test begins."""
+PASS, SENT, HELD, ICMP_LIMIT = "pass", "sent", "held", "icmp_limit"
+START, PAUSE = 1 << 20, 3600 * abi.TICKS_A_SECOND
+"""The tick at which the first test begins; and from one test to the next, which so knows none of its fragments."""
 CAPACITY = Capacity(connections=4096, services=32, servers=64)
 
 _XDP = {1: "drop", 2: PASS, 3: SENT, 4: SENT}
-_TC = {0: PASS, 2: "drop", 7: SENT}
+_TC = {0: PASS, 2: "drop", 4: HELD, 7: SENT}
 _XDP_TX = 3
 GSO_SEGMENTS, GSO_SIZE = 164, 176
 """Where `struct __sk_buff` has them."""
 
 
 class Outcome(NamedTuple):
-    """`verdict` is PASS, SENT or a drop's name; `hook` is where that was decided; `code` what the hook returned.
+    """`verdict` is PASS, SENT, HELD (used up, to come in again later) or a drop's name.
 
-    What was dropped and sent all the same is an ICMP error about it.
+    `hook` is where that was decided, `code` what the hook returned. What was dropped and sent all the same is an ICMP
+    error about it.
     """
 
     verdict: str
@@ -83,6 +84,7 @@ class Plane:
         self.settings = self.table.settings
         self._timeouts = list(self.settings.timeout)
         self._icmp_rooms = one_map(self.table.fd("director_tc"), "icmp_rooms")
+        self._start = START
 
     def close(self) -> None:
         """Nothing is left of it."""
@@ -103,7 +105,7 @@ class Plane:
         settings.timeout[:] = self._timeouts
         settings.watched_until = 0
         knobs.write(settings, knob.defaults())
-        settings.now = START
+        settings.now = self._later()
         self.may_send_errors()
         self.director._slots = None
         self._drops = self.table.drops()
@@ -115,9 +117,13 @@ class Plane:
         for number in range(settings.servers_used):
             servers[number].load = 0
         self.forgets_the_way()
+        settings.now = self._later()
         self.may_send_errors()
-        settings.now = START
         self.director.zero()
+
+    def _later(self) -> int:
+        self._start += PAUSE
+        return self._start
 
     # -- the control plane
 

@@ -91,7 +91,7 @@ def drop(reason: abi.DropReason) -> str:
 
 NO_SERVER, TUPLE_IN_USE = drop(abi.DropReason.NO_SERVER), drop(abi.DropReason.TUPLE_IN_USE)
 TTL_EXCEEDED, NO_ROUTE = drop(abi.DropReason.TTL_EXCEEDED), drop(abi.DropReason.NO_ROUTE)
-TOO_BIG, FRAGMENT = drop(abi.DropReason.TOO_BIG), drop(abi.DropReason.FRAGMENT)
+TOO_BIG = drop(abi.DropReason.TOO_BIG)
 
 OPTIONS = [IPOption_NOP()] * 7 + [IPOption_EOL()]
 OPEN = (from_client(request()),)
@@ -277,9 +277,6 @@ PASSES = {
     "a broadcast frame": Row(Ether(src=ROUTER_MAC, dst="ff:ff:ff:ff:ff:ff") / request(), PASS),
     "a multicast frame": Row(Ether(src=ROUTER_MAC, dst="01:00:5e:00:00:01") / request(), PASS),
     "to the MAC of another interface of this host": Row(Ether(src=ROUTER_MAC, dst=DIRECTOR_MAC1) / request(), PASS),
-    "a later fragment": Row(from_client(request(ip={"frag": 185})), PASS),
-    "a later fragment of a connection": Row(from_client(request(flags="A", ip={"frag": 185})), PASS, before=OPEN),
-    "the last fragment of a datagram": Row(from_client(datagram(ip={"frag": 1, "flags": 0})), PASS, before=OPEN_UDP),
     "a first fragment that opens nothing": Row(from_client(request(flags="A", ip={"flags": "MF"})), PASS),
 } | {
     f"{protocol} from {source}": Row(from_client(make(ip={"src": source})), PASS)
@@ -314,12 +311,6 @@ DROPS = {
         before=(from_client(request(ip=FROM_NOWHERE)),),
         up=True,
     ),
-    "a fragment of a new connection": Row(from_client(request(ip={"flags": "MF"})), FRAGMENT, up=True),
-    "the first fragment of a new datagram": Row(from_client(datagram(ip={"flags": "MF"})), FRAGMENT, up=True),
-    "the first fragment of a known flow": Row(
-        from_client(datagram(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True
-    ),
-    "the first fragment of an answer": Row(from_server(answer(ip={"flags": "MF"})), FRAGMENT, before=OPEN_UDP, up=True),
     "larger than the way out": dropped(
         request(87, "A", size=LARGE + 1), TOO_BIG, FRAGMENTATION_NEEDED, NARROW_MTU, before=(from_client(request(87)),)
     ),
@@ -333,6 +324,7 @@ ELSEWHERE = {
     "server_deleted": "test_edits.py",
     "table_full": "test_table.py",
     "ended": "test_table.py",
+    "fragment": "test_fragments.py",
     "no_local_port": "nowhere yet: it comes with FULLNAT",
     "tunnel_mtu": "nowhere yet: it comes with TUN",
     "defence": "nowhere yet: it comes with drop_packet",

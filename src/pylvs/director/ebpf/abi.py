@@ -569,13 +569,13 @@ class Fragmented(Structure):
 
     ports: int
     known: int
-    early: int
+    server: int
     good_until: int
 
     _fields_ = (
         ("ports", c_uint32),
         ("known", c_uint32),
-        ("early", c_uint32),
+        ("server", c_uint32),
         ("good_until", c_uint32),
     )
 

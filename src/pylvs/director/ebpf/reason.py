@@ -40,8 +40,8 @@ MANUAL = {
         "raise its MTU",
     ),
     "fragment": (
-        "a fragment whose datagram's first one did not come, or no room to keep it",
-        "look for loss",
+        "a fragment that can't be kept until its datagram's first one comes, or for a server of the other family",
+        "look for reordering",
     ),
     "ended": (
         "the connection ended while this packet was on its way",

@@ -1,0 +1,193 @@
+"""Fragments that come before the first of their datagram: they are held and come in again, as real wires show."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from pylvs.errors import NotPermitted, NotSupportedHere
+from tests.packets.fragments import CASES, IDS, MAPPED, big, expected, furnish, pieces
+from tests.packets.frames import datagram
+from tests.packets.plane import Plane
+from tests.packets.slots import Slots
+from tests.packets.space import fresh_namespace, inside
+from tests.packets.wire import DIP, DIRECTOR_MAC2, INTERFACES, RIP1, from_client
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces")]
+
+ETH_P_IP, OUTGOING, SO_RCVBUFFORCE = 0x0800, 4, 33
+PATIENCE, SILENCE = 10.0, 0.1
+RACES = 1000
+ENTRANCES = {"eth0": "both hooks", "eth2": "tc alone"}
+
+
+class Wires:
+    """The far ends of a director's interfaces."""
+
+    def __init__(self, plane: Plane, far: int) -> None:
+        self.plane = plane
+        with inside(far):
+            self.ends = {name: self._end(f"far-{name}") for name in INTERFACES}
+
+    def _end(self, name: str) -> socket.socket:
+        end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
+        end.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        end.bind((name, ETH_P_IP))
+        return end
+
+    def close(self) -> None:
+        for end in self.ends.values():
+            end.close()
+
+    def send(self, frames: Sequence[Any], entrance: str = "eth0") -> None:
+        """They come in by this interface of the director."""
+        for frame in frames:
+            self.ends[entrance].send(toward(frame, entrance))
+
+    def receive(self, count: int, end: str = "eth0") -> list[bytes]:
+        """The frames that the director sent out of an interface; at least so many, or as many as come."""
+        found: list[bytes] = []
+        while True:
+            self.ends[end].settimeout(SILENCE if len(found) >= count else PATIENCE)
+            try:
+                frame, where = self.ends[end].recvfrom(65535)
+            except TimeoutError:
+                return found
+            if where[2] != OUTGOING:
+                found.append(frame)
+
+
+def toward(frame: Any, entrance: str) -> bytes:
+    raw = bytes(frame)
+    return raw if entrance == "eth0" else bytes.fromhex(DIRECTOR_MAC2.replace(":", "")) + raw[6:]
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Wires]:
+    """A director of its own with wires that can be tapped."""
+    with ExitStack() as stack:
+        far = stack.enter_context(fresh_namespace())
+        try:
+            plane = Plane()
+        except (NotPermitted, NotSupportedHere) as error:
+            pytest.skip(f"the data plane can't be loaded here: {error} ({error.hint})")
+        stack.callback(plane.close)
+        wires = Wires(plane, far)
+        stack.callback(wires.close)
+        furnish(plane)
+        plane.serve(f"udp {DIP}:53", f"{RIP1}:53")
+        yield wires
+
+
+@pytest.fixture
+def wires(built: Wires) -> Wires:
+    built.plane.forget()
+    return built
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES, ids=list(ENTRANCES.values()))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_every_order(name: str, order: Sequence[int], entrance: str, wires: Wires) -> None:
+    case = CASES[name]
+    for frame in case.before:
+        wires.send([frame])
+        wires.receive(1)
+    packet = case.make()
+    frames = [case.wrap(one) for one in pieces(packet)]
+    wires.send([frames[number] for number in order], entrance)
+    assert sorted(wires.receive(3)) == sorted(bytes(one) for one in expected(case, packet))
+    assert len(wires.plane.connections()) == 1
+    Slots(wires.plane).check()
+
+
+def test_each_is_counted_once(wires: Wires) -> None:
+    wires.send([from_client(one) for one in reversed(pieces(big()))])
+    wires.receive(3)
+    counters = wires.plane.snapshot(MAPPED).counters
+    assert (counters.connections, counters.in_packets, counters.in_bytes) == (1, 3, 3008 + 3 * 20)
+
+
+@pytest.mark.parametrize("size", [8000, 65507])
+def test_the_largest_datagrams_backwards(size: int, wires: Wires) -> None:
+    case = CASES["NAT"]
+    packet = case.make(size)
+    wires.send([case.wrap(one) for one in reversed(pieces(packet))])
+    out = [bytes(one) for one in expected(case, packet)]
+    assert sorted(wires.receive(len(out))) == sorted(out)
+
+
+def test_many_datagrams_backwards_and_interleaved(wires: Wires) -> None:
+    case = CASES["NAT"]
+    packets = [case.make() for _ in range(20)]
+    rows = zip(*(reversed(pieces(packet)) for packet in packets), strict=True)
+    wires.send([case.wrap(one) for row in rows for one in row])
+    out = [bytes(one) for packet in packets for one in expected(case, packet)]
+    assert sorted(wires.receive(len(out))) == sorted(out)
+
+
+def test_the_first_one_by_another_interface_than_those_that_wait(wires: Wires) -> None:
+    case = CASES["DR"]
+    packet = case.make()
+    first, *later = [case.wrap(one) for one in pieces(packet)]
+    wires.send(later, "eth2")
+    wires.send([first], "eth0")
+    assert sorted(wires.receive(3)) == sorted(bytes(one) for one in expected(case, packet))
+
+
+def test_the_hosts_own_datagram_reaches_it_backwards(wires: Wires) -> None:
+    """The address is a service's, but not the port: a program on the director listens there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.settimeout(PATIENCE)
+        listener.bind((DIP, 99))
+        packet = datagram(99, size=3000, ip={"id": next(IDS), "dst": DIP})
+        wires.send([from_client(one) for one in reversed(pieces(packet))])
+        assert listener.recv(65535) == bytes(packet)[28:]
+
+
+def race(end: socket.socket, frames: Sequence[bytes], mine: Any, other: Any) -> None:
+    """Send each frame when the other side is about to send its own of the same datagram."""
+    for number, frame in enumerate(frames):
+        mine.value = number
+        while other.value < number:
+            pass
+        end.send(frame)
+    mine.value = len(frames)
+
+
+def test_first_and_later_ones_at_once(wires: Wires) -> None:
+    """Two CPUs: none is lost, whoever comes first."""
+    case = CASES["NAT"]
+    packets = [case.make(1600) for _ in range(RACES)]
+    cut = [[case.wrap(one) for one in pieces(packet)] for packet in packets]
+    out = Counter(bytes(one) for packet in packets for one in expected(case, packet))
+    context = multiprocessing.get_context("fork")
+    turns = [context.Value("l", -1, lock=False) for _ in range(2)]
+    runners = [
+        context.Process(
+            target=race,
+            args=(
+                wires.ends[entrance],
+                [toward(frames[number], entrance) for frames in cut],
+                turns[number],
+                turns[1 - number],
+            ),
+        )
+        for number, entrance in enumerate(ENTRANCES)
+    ]
+    before = wires.plane.table.drops()
+    for runner in runners:
+        runner.start()
+    got = Counter(wires.receive(2 * RACES))
+    for runner in runners:
+        runner.join()
+    assert out.keys() == got.keys()
+    assert wires.plane.table.drops() == before
