@@ -45,10 +45,17 @@ static __always_inline void describe(struct event *event, const struct connectio
 	event->method = method_of(control);
 }
 
+/* The port that a server gets a packet on. */
+static __always_inline __be16 real_port(const struct server *server, __be16 port)
+{
+	bool mapped = server->mapped_port && (!server->virtual_port || server->virtual_port == port);
+	return mapped ? server->mapped_port : port;
+}
+
 static __always_inline void name_server(struct event *event, const struct server *server)
 {
 	event->server = server->address;
-	event->server_port = server->mapped_port ? server->mapped_port : event->virtual_port;
+	event->server_port = real_port(server, event->virtual_port);
 	event->method = server->method;
 }
 

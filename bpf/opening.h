@@ -10,13 +10,6 @@ static __always_inline bool rewrites(__u32 method)
 	return method == METHOD_NAT || method == METHOD_FULLNAT;
 }
 
-/* The port that a server gets a packet on. */
-static __always_inline __be16 real_port(const struct server *server, __be16 port)
-{
-	bool mapped = server->mapped_port && (!server->virtual_port || server->virtual_port == port);
-	return mapped ? server->mapped_port : port;
-}
-
 static __always_inline struct tuple answer_tuple(const struct tuple *tuple, const struct server *server)
 {
 	return (struct tuple){

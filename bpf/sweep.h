@@ -74,7 +74,8 @@ __noinline int sweep_slot(struct connection *connection, __u32 index, __u32 now,
 		return 0;
 	__u64 control = READ_ONCE(connection->control);
 	if (unlikely(drop) && is_doomed(connection, control)) {
-		end_connection(connection, index, control);
+		if (end_connection(connection, index, control))
+			tell(EVENT_EVICTED, connection);
 	} else if (phase_of(control) == PHASE_LIVE) {
 		if (side_of(control) == SIDE_CLIENT)
 			sweep_owner(connection, index, control, now);

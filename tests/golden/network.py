@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pylvs.director.ebpf import attach
+from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.lab import offload
 from tests.packets.plane import CAPACITY, Plane
 from tests.packets.space import enter, here, inside, ip, unshare
@@ -108,9 +109,12 @@ class Network(Plane):
 
     def __init__(self, hook: str, router: int) -> None:
         self.router = router
+        self.capacity = CAPACITY
+        interfaces = [attach.interface_named(name) for name in ("front", "back")]
+        self.director = EbpfDirector(hook=hook, capacity=CAPACITY, interfaces=interfaces)
+        self.table = self.director.loaded()
         self.sockets: dict[str, socket.socket] = {}
-        self._load(hook, CAPACITY, [attach.interface_named(name) for name in ("front", "back")])
-        self.reset()
+        self.take_over()
 
     def reset(self) -> None:
         """An empty director, as loaded just now, and a network that has learned nothing."""

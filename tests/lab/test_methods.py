@@ -6,15 +6,18 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from scapy.layers import l2
+from scapy.layers.inet import UDP
+from scapy.layers.l2 import Ether
 
 from pylvs.lab.capture import capture
 from pylvs.lab.demo import demonstrate
-from pylvs.lab.topology import Hook, Lab
+from pylvs.lab.topology import Hook, Lab, Port
 from pylvs.model import ForwardingMethod, Tunnel, TunnelChecksum, TunnelType, parse_address
 from tests.lab.client import ask, ask_udp, connect, digest, download, fetch, taken_for, udp, upload
 from tests.lab.conftest import LabUnderTest
@@ -126,14 +129,45 @@ def test_100_megabytes_through_tunnels_on_links_of_1500_bytes(
 
 
 def test_tshark_finds_nothing_wrong_with_the_headers(up: LabUnderTest, vip: str, tmp_path: Path) -> None:
-    """Lengths and the checksums of IP, outside and inside, and the tunnel's own; it knows GUE at no port by itself."""
+    """Lengths, the checksums of IP outside and inside; it knows nothing of GUE. XDP's frames have whole checksums."""
     frames = capture(up.topology, lambda: fetch(up, vip=vip))
-    arrived = [frame.content for frame in frames if frame.port.node == "router" and not frame.outgoing]
-    assert arrived
     recorded = tmp_path / "arrived.pcap"
-    header = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    recorded.write_bytes(header + b"".join(struct.pack("=IIII", 0, 0, *[len(each)] * 2) + each for each in arrived))
-    gue = ("-d", f"udp.port=={GUE.port},gue")
-    options = ("-o", "ip.check_checksum:TRUE", "-Y", "_ws.malformed or ip.checksum.status == 0")
-    done = up.exec("client", "tshark", "-n", "-r", str(recorded), *gue, *options)
+    recorded.write_bytes(pcap(frame.content for frame in frames if frame.port.node == "router" and not frame.outgoing))
+    checks = ("ip", "udp", "tcp") if up.topology.lab.hook is Hook.XDP else ("ip",)
+    options = [word for name in checks for word in ("-o", f"{name}.check_checksum:TRUE")]
+    wrong = " or ".join(("_ws.malformed", *(f"{name}.checksum.status == 0" for name in checks)))
+    done = up.exec("client", "tshark", "-n", "-r", str(recorded), *options, "-Y", wrong)
     assert (done.returncode, done.stdout) == (0, "")
+    seen = up.exec("client", "tshark", "-n", "-r", str(recorded), "-T", "fields", "-e", "frame.protocols").stdout
+    assert layers(up.topology.lab, parse_address(vip).version) in seen
+
+
+def test_the_tunnel_has_the_checksum_that_was_asked_for(up: LabUnderTest, vip: str) -> None:
+    """tshark would not miss one."""
+    if up.topology.lab.method is not ForwardingMethod.TUN or up.topology.lab.tunnel.type is TunnelType.IPIP:
+        return
+    frames = capture(up.topology, lambda: fetch(up, vip=vip))
+    arrived = [Ether(frame.content) for frame in frames if frame.port == Port("router2", "eth0") and not frame.outgoing]
+    checksums = [
+        frame[UDP].chksum if frame.haslayer(UDP) else frame[l2.GRE].chksum_present
+        for frame in arrived
+        if frame.haslayer(UDP) or frame.haslayer(l2.GRE)
+    ]
+    assert checksums
+    assert {checksum != 0 for checksum in checksums} == {up.topology.lab.tunnel.checksum is not TunnelChecksum.NONE}
+
+
+def pcap(contents: Iterable[bytes]) -> bytes:
+    """A file of Ethernet frames, all at one time."""
+    rows = (struct.pack("=IIII", 0, 0, len(content), len(content)) + content for content in contents)
+    return struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"".join(rows)
+
+
+def layers(asked: Lab, family: int) -> str:
+    """How tshark calls what must be there."""
+    ip = {4: "ip", 6: "ipv6"}
+    inner, outer = f"{ip[family]}:tcp", ip[asked.rip_family(family)]
+    if asked.method is not ForwardingMethod.TUN:
+        return f":{inner}"
+    within = {TunnelType.IPIP: f":{inner}", TunnelType.GRE: f":gre:{inner}", TunnelType.GUE: ":udp"}
+    return f":{outer}{within[asked.tunnel.type]}"

@@ -6,7 +6,6 @@ import os
 import pathlib
 import socket
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from pylvs.director import knob
@@ -68,23 +67,24 @@ class Plane:
     """A small director on eth0 and eth1 (both hooks) and eth2 (tc only)."""
 
     def __init__(self, capacity: Capacity = CAPACITY) -> None:
+        self.capacity = capacity
         named = {name: attach.interface_named(name) for name in INTERFACES}
         with_xdp, without = (
             [one for name, one in named.items() if INTERFACES[name].hook == hook] for hook in ("xdp", "tc")
         )
-        self.indexes = {name: one.index for name, one in named.items()}
-        self._load("xdp", capacity, with_xdp)
-        attach.attach(self.table, without, "tc")
-        self.reset()
-
-    def _load(self, hook: str, capacity: Capacity, interfaces: Sequence[attach.Interface]) -> None:
-        self.capacity = capacity
-        self.director = EbpfDirector(hook=hook, capacity=capacity, interfaces=interfaces)
+        self.director = EbpfDirector(hook="xdp", capacity=capacity, interfaces=with_xdp)
         self.table: Table = self.director.loaded()
+        attach.attach(self.table, without, "tc")
+        self.indexes = {name: one.index for name, one in named.items()}
+        self.take_over()
+
+    def take_over(self) -> None:
+        """The loaded director is the tests' from now on: its clock, its settings."""
         self.settings = self.table.settings
         self._timeouts = list(self.settings.timeout)
         self._icmp_rooms = one_map(self.table.fd("director_tc"), "icmp_rooms")
         self._start = START
+        self.reset()
 
     def close(self) -> None:
         """Nothing is left of it."""

@@ -7,17 +7,18 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
-from scapy.layers.inet import UDP
+from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet6 import IPv6
 
 from pylvs.director.ebpf import abi, libbpf
 from pylvs.director.ebpf.watch import Watch
 from pylvs.errors import DataPlaneError
-from pylvs.model import ForwardingMethod
+from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress, VirtualService, parse_address
 from pylvs.model.event import Event, EventKind
 from tests.packets.frames import CPORT, datagram, reply, request
-from tests.packets.plane import SENT, Plane, endpoint
+from tests.packets.plane import SENT, Plane, endpoint, service
 from tests.packets.test_rows import DROPS, SERVICES
-from tests.packets.wire import CIP, RIP1, RIP2, VIP, from_client, from_server, tcp, word
+from tests.packets.wire import CIP, RIP1, RIP2, VIP, VIP2, from_client, from_server, tcp, word
 
 pytestmark = pytest.mark.root
 
@@ -259,3 +260,79 @@ def test_all_that_two_servers_get_is_told(plane: Plane, watch: Watch) -> None:
         event.replace(at=0) for event in begun
     }
     assert len(ended) == len(begun) == 200
+
+
+def test_drop_entry_evicts_what_never_got_beyond_its_first_packet(plane: Plane, watch: Watch) -> None:
+    plane.director.set_knobs({"drop_entry": 3})
+    for port in range(2000, 2200):
+        plane.tc(tcp(word(CIP), port, word(VIP), 82))
+    open_and_settle(plane, "tc", request(82))
+    open_and_settle(plane, "tc", request(82, flags="A"))
+    watch.read(0)
+    evicted: list[Event] = []
+    for _ in range(40):  # a thirty-second of the table each round, and the clock stands still
+        plane.sweep()
+        evicted += watch.read(0)
+    assert evicted
+    assert {(event.kind, event.state, event.method) for event in evicted} == {(EventKind.EVICTED, "SYN_RECV", "dr")}
+    assert len({event.client for event in evicted}) == len(evicted)
+    assert len(plane.connections()) == 201 - len(evicted)
+    assert MINE in {one.client for one in plane.connections()}
+
+
+def test_a_full_table_evicts_for_the_sake_of_new_ones(plane: Plane, watch: Watch) -> None:
+    """Every connection begins once and ends at most once, also when its slot is given away at once."""
+    living: set[Endpoint] = set()
+    for first in range(1024, 11264, 2048):
+        for port in range(first, first + 2048):
+            plane.tc(tcp(word(CIP), port, word(VIP), 82))
+        for event in watch.read(0):
+            if event.kind is EventKind.SCHEDULED:
+                assert event.client not in living
+                living.add(event.client)
+            else:
+                assert event.kind is EventKind.EVICTED
+                living.remove(event.client)
+    assert watch.lost() == 0
+    assert living == {one.client for one in plane.connections()}
+    assert len(living) < 10240, "some were evicted"
+
+
+@pytest.mark.parametrize("method", [ForwardingMethod.TUN, ForwardingMethod.FULLNAT])
+def test_the_other_methods(method: ForwardingMethod, plane: Plane, watch: Watch) -> None:
+    plane.serve(f"tcp {VIP}:70", f"{RIP2}:7070" if method is ForwardingMethod.FULLNAT else f"{RIP2}:70", method=method)
+    plane.tc(bytes(from_client(request(70))))
+    first = watch.read(0)[0]
+    assert (first.kind, first.method) == (EventKind.SCHEDULED, method.value)
+    assert (first.client, first.virtual) == (MINE, endpoint(f"{VIP}:70"))
+    assert first.server == endpoint(f"{RIP2}:7070" if method is ForwardingMethod.FULLNAT else f"{RIP2}:70")
+
+
+def test_ipv6(plane: Plane, watch: Watch) -> None:
+    client, vip, rip = (
+        Endpoint(parse_address(text), port)
+        for text, port in (("fd00:c::1", CPORT), ("fd00::250", 80), ("fd00::111", 8080))
+    )
+    id = VirtualAddress(Protocol.TCP, vip)
+    plane.director.add_service(VirtualService(id, "rr"))
+    plane.director.add_server(id, RealServer(rip, ForwardingMethod.NAT))
+    packet = IPv6(src=str(client.address), dst=str(vip.address)) / TCP(sport=CPORT, dport=80, flags="S")
+    plane.tc(bytes(from_client(packet)))
+    first = watch.read(0)[0]
+    assert first == Event(first.at, EventKind.SCHEDULED, 6, client, vip, rip, "nat", "SYN_RECV")
+
+
+def test_a_template_is_no_connection(plane: Plane, watch: Watch) -> None:
+    """A persistent service for every port; the server gets the client's packets on the port that they were sent to."""
+    id = service(f"tcp {VIP2}:0")
+    plane.director.add_service(VirtualService(id, "rr", persistence=60))
+    plane.director.add_server(id, RealServer(endpoint(f"{RIP1}:0"), ForwardingMethod.DR))
+    plane.tc(bytes(from_client(request(8443, ip={"dst": VIP2}))))
+    (event,) = watch.read(0)
+    assert (event.virtual, event.server) == (endpoint(f"{VIP2}:8443"), endpoint(f"{RIP1}:8443"))
+    assert len(plane.connections()) == 2, "the template is listed"
+    plane.pass_seconds(59)
+    watch.read(0)
+    plane.pass_seconds(65)
+    assert plane.connections() == []
+    assert {event.virtual.port for event in watch.read(0)} <= {8443}

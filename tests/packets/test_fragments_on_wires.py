@@ -12,14 +12,16 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP
 
 from pylvs.errors import NotPermitted, NotSupportedHere
+from pylvs.model import Endpoint, Protocol, VirtualAddress, VirtualService, parse_address
 from tests.packets.fragments import CASES, IDS, MAPPED, big, expected, furnish, pieces
 from tests.packets.frames import datagram
 from tests.packets.plane import Plane
 from tests.packets.slots import Slots
 from tests.packets.space import fresh_namespace, inside
-from tests.packets.wire import DIP, DIRECTOR_MAC2, INTERFACES, RIP1, from_client
+from tests.packets.wire import DIP, DIRECTOR_MAC2, INTERFACES, RIP1, RIP2, VIP, from_client
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces")]
 
@@ -114,6 +116,18 @@ def test_each_is_counted_once(wires: Wires) -> None:
     wires.receive(3)
     counters = wires.plane.snapshot(MAPPED).counters
     assert (counters.connections, counters.in_packets, counters.in_bytes) == (1, 3, 3008 + 3 * 20)
+
+
+def test_one_packet_scheduling_backwards(wires: Wires) -> None:
+    """The first fragment comes twice, and is scheduled once."""
+    service = VirtualAddress(Protocol.UDP, Endpoint(parse_address(VIP), 62))
+    wires.plane.director.add_service(VirtualService(service, "rr", one_packet=True))
+    for rip in (RIP1, RIP2):
+        wires.plane.add(f"udp {VIP}:62", f"{rip}:62")
+    wires.send([from_client(one) for one in reversed(pieces(big(port=62)))])
+    assert len({IP(frame[14:]).dst for frame in wires.receive(3)}) == 1
+    counters = wires.plane.director.service(service).counters
+    assert (counters.connections, counters.in_packets) == (1, 3)
 
 
 @pytest.mark.parametrize("size", [8000, 65507])

@@ -44,6 +44,6 @@ def _rows(hop: Hop, begun: int, names_of_macs: Mapping[str, str], towards: str) 
     ends, ttl = f"{packet.source}{towards}{packet.destination}", str(packet.ttl)
     if outer:
         yield *place, f"{outer.source}{towards}{outer.destination} {outer.type}", str(outer.ttl)
-        yield "", "", "", "", f"  [{ends}]", f"[{ttl}]"
+        yield "", "", "", "", f"  in it: {ends}", ttl
     else:
         yield *place, ends, ttl

@@ -94,7 +94,7 @@ def test_hops_with_what_was_wrapped() -> None:
     _, bare, wrapped, within = (re.split(r"  +", line.strip()) for line in out.export_text().splitlines())
     assert bare[-2:] == ["110.0.0.1:5 > 198.51.100.100:80", "62"]
     assert wrapped[-2:] == ["198.51.100.200 > 203.0.113.110 gue", "64"]
-    assert within == ["[110.0.0.1:5 > 198.51.100.100:80]", "[62]"]
+    assert within == ["in it: 110.0.0.1:5 > 198.51.100.100:80", "62"]
 
 
 def test_announcement_names_an_address_that_answers() -> None:
