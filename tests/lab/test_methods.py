@@ -11,10 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
+from scapy.layers import l2
 from scapy.layers.inet import UDP
-from scapy.layers.l2 import GRE as GREHeader
-from scapy.layers.l2 import Ether
 
 from pylvs.lab.capture import capture
 from pylvs.lab.demo import demonstrate
@@ -148,11 +146,13 @@ def test_the_tunnel_has_the_checksum_that_was_asked_for(up: LabUnderTest, vip: s
     if up.topology.lab.method is not ForwardingMethod.TUN or up.topology.lab.tunnel.type is TunnelType.IPIP:
         return
     frames = capture(up.topology, lambda: fetch(up, vip=vip))
-    arrived = [Ether(frame.content) for frame in frames if frame.port == Port("router2", "eth0") and not frame.outgoing]
+    arrived = [
+        l2.Ether(frame.content) for frame in frames if frame.port == Port("router2", "eth0") and not frame.outgoing
+    ]
     checksums = [
-        frame[UDP].chksum if frame.haslayer(UDP) else frame[GREHeader].chksum_present
+        frame[UDP].chksum if frame.haslayer(UDP) else frame[l2.GRE].chksum_present
         for frame in arrived
-        if frame.haslayer(UDP) or frame.haslayer(GREHeader)
+        if frame.haslayer(UDP) or frame.haslayer(l2.GRE)
     ]
     assert checksums
     assert {checksum != 0 for checksum in checksums} == {up.topology.lab.tunnel.checksum is not TunnelChecksum.NONE}

@@ -49,7 +49,7 @@ def _one(topology: Topology, vip: IPAddress, service: Sequence[str]) -> Iterator
 def _real_server(lab: Lab, rip: IPAddress) -> str:
     """FULLNAT shows that it can map ports. What a mark stands for may have many ports: there each stays what it is."""
     if lab.mark is not None:
-        return host(rip)
+        return str(rip)
     return str(Endpoint(rip, MAPPED_PORT if lab.method is ForwardingMethod.FULLNAT else PORT))
 
 
