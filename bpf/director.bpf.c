@@ -69,6 +69,15 @@ static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason rea
 	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
 }
 
+/*
+ * The route that led it here is still the packet's own. While it waits for its neighbour's MAC address the kernel would go by that
+ * route again. So it comes in by the device first, where it has none.
+ */
+static __always_inline bool is_leaving(const struct __sk_buff *skb)
+{
+	return skb->ingress_ifindex != skb->ifindex;
+}
+
 /* Send a packet on as it was decided; to the director itself, where that is the real server. */
 static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
 				      enum verdict verdict, bool ttl_done)
@@ -89,6 +98,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
 		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
+	if (ttl_done && unlikely(sending->unresolved) && is_leaving(skb))
+		return TC_ACT_OK;
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
 	int action = transmit(skb, sending);
@@ -103,12 +114,12 @@ static __always_inline int act_on_fragment(enum fragment_fate fate, const struct
 	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT, packet, decision);
 }
 
-SEC("tc")
-int director_tc(struct __sk_buff *skb)
+/* `led`: to the marks' device, by the kernel, which has counted this hop. Errors and fragments were met before that, at ingress. */
+static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 {
 	struct packet packet;
 	struct decision decision = {};
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
+	if (skb->vlan_present)
 		return TC_ACT_OK;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
@@ -119,7 +130,7 @@ int director_tc(struct __sk_buff *skb)
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
 	if (parsed == PARSED_ICMP)
-		return relay_icmp(skb, packet.l4_offset);
+		return led ? TC_ACT_OK : relay_icmp(skb, packet.l4_offset);
 	if (unlikely(packet.fragment)) {
 		enum fragment_fate fate = meet_fragment(skb, &packet);
 		if (fate != FRAGMENT_GOES_ON)
@@ -127,9 +138,13 @@ int director_tc(struct __sk_buff *skb)
 	}
 	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
 				       ? VERDICT_REQUEST
-				       : decide(&packet, 0, MET_LAST, &decision);
-	if (unlikely(is_first_fragment(&packet)) && comes_again(skb, &packet, &decision, verdict))
-		return TC_ACT_STOLEN;
+				       : decide(&packet, skb->mark, MET_LAST, &decision);
+	if (unlikely(is_first_fragment(&packet))) {
+		if (led)
+			tell_others(&packet, &decision, verdict);
+		else if (comes_again(skb, &packet, &decision, verdict))
+			return TC_ACT_STOLEN;
+	}
 	switch (verdict) {
 	case VERDICT_PASS:
 		return TC_ACT_OK;
@@ -139,9 +154,28 @@ int director_tc(struct __sk_buff *skb)
 		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, false);
+		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, led);
 	}
 	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int director_tc(struct __sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_HOST ? balance_tc(skb, false) : TC_ACT_OK;
+}
+
+/*
+ * On the way out by the device that policy rules lead marked packets to. What can't go on from there, and what is for the host
+ * itself, comes in by that device then, where it is met once more.
+ */
+SEC("tc")
+int director_mark(struct __sk_buff *skb)
+{
+	if (!skb->mark)
+		return TC_ACT_SHOT;
+	int action = balance_tc(skb, true);
+	return action == TC_ACT_OK && is_leaving(skb) ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : action;
 }
 
 /* Run once by Python after loading, and again by every upgrade: the timer then runs this object's sweep. */

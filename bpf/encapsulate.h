@@ -2,11 +2,7 @@
 /* TUN on the complete path, with the checksums that it can ask for. */
 #pragma once
 
-/* The outer headers as they are on the wire, whatever their family and kind. */
-struct outer {
-	__u8 bytes[64];
-};
-_Static_assert(MOST_OUTER <= sizeof(struct outer), "the longest outer headers fit");
+#include "sum.h"
 
 static __always_inline __u64 room_flags(const struct server *server, const struct sending *sending)
 {
@@ -19,35 +15,119 @@ static __always_inline __u64 room_flags(const struct server *server, const struc
 	return sending->from.protocol == IPPROTO_UDP ? flags | BPF_F_ADJ_ROOM_FIXED_GSO : flags;
 }
 
-static __always_inline void fill_tunnel(void *header, const struct server *server, const struct inner *inner)
+static __always_inline __u32 sum_of_address(const struct address *address)
 {
-	if (server->tunnel.type == TUNNEL_GUE)
-		fill_gue(header, header + sizeof(struct udphdr), &server->tunnel, inner);
-	else if (server->tunnel.type == TUNNEL_GRE)
-		fill_gre(header, &server->tunnel, inner);
+	return is_ipv4(address) ? bpf_csum_diff(NULL, 0, &address->word[3], 4, 0)
+				: bpf_csum_diff(NULL, 0, address->word, 16, 0);
 }
 
+/* The part of a checksum of layer 4 that is not in the packet, folded. */
+static __always_inline __u16 pseudo_sum_of(const struct address *source, const struct address *destination,
+					   __u8 protocol, __u32 length)
+{
+	__u64 sum =
+		(__u64)sum_of_address(source) + sum_of_address(destination) + bpf_htons(protocol) + bpf_htons(length);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return folded(sum);
+}
+
+/*
+ * The sum of the packet that is to be wrapped, as it will be when it leaves. A sender on this machine may have left its checksum
+ * of layer 4 to whoever sends it: then the sum of the pseudo header stands there, and what the whole will sum up to is known.
+ */
+static __noinline int sum_inner(struct __sk_buff *skb, struct sending *sending, __u32 *sum)
+{
+	if (!sending || !sum)
+		return -1;
+	__u32 begin = sizeof(struct ethhdr), end = begin + sending->inner.length;
+	__u32 l4 = sending->l4_offset, check_at = check_offset(sending), headers = 0, rest = 0;
+	__u16 check = 0;
+	if (!check_at) {
+		*sum = 0;
+		return add_bytes(skb, begin, end, sum);
+	}
+	if (add_bytes(skb, begin, l4, &headers) || add_bytes(skb, l4, end, &rest) ||
+	    bpf_skb_load_bytes(skb, check_at, &check, sizeof(check)))
+		return -1;
+	__u16 pseudo =
+		pseudo_sum_of(&sending->from.source, &sending->from.destination, sending->from.protocol, end - l4);
+	bool undone = check == pseudo && folded((__u32)folded(rest) + pseudo) != 0xffff;
+	*sum = (__u32)folded(headers) + (undone ? (__u16)~pseudo : folded(rest));
+	return 0;
+}
+
+static __always_inline __u16 complemented(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~folded(sum);
+}
+
+static __always_inline void finish_gre(struct grehdr *gre, __u32 sum)
+{
+	__be32 *check = (__be32 *)(gre + 1);
+	*check = 0;
+	*(__u16 *)check = complemented((__u64)bpf_csum_diff(NULL, 0, (__be32 *)gre, sizeof(*gre), 0) + sum);
+}
+
+static __always_inline void finish_gue(struct udphdr *udp, const struct server *server, const struct sending *sending,
+				       __u32 sum)
+{
+	__u16 length = sending->inner.length + tunnel_header(&sending->inner.tunnel);
+	__u64 all = (__u64)bpf_csum_diff(NULL, 0, (__be32 *)udp, sizeof(*udp) + sizeof(struct guehdr), 0) + sum +
+		    pseudo_sum_of(&server->source, &server->address, IPPROTO_UDP, length);
+	__u16 check = complemented(all);
+	udp->check = check ? check : 0xffff;
+}
+
+static __always_inline void fill_tunnel(void *header, const struct server *server, const struct sending *sending,
+					__u32 sum)
+{
+	const struct inner *inner = &sending->inner;
+	bool checksum = inner->tunnel.checksum != TUNNEL_NOCSUM;
+	if (inner->tunnel.type == TUNNEL_GUE) {
+		fill_gue(header, header + sizeof(struct udphdr), inner);
+		if (checksum)
+			finish_gue(header, server, sending, sum);
+	} else if (inner->tunnel.type == TUNNEL_GRE) {
+		fill_gre(header, inner);
+		if (checksum)
+			finish_gre(header, sum);
+	}
+}
+
+/*
+ * What the kernel is going to segment goes without an outer checksum: it would be the same in each of the segments, and right in
+ * none.
+ */
 __noinline int encapsulate_tc(struct __sk_buff *skb, struct sending *sending)
 {
 	struct server *server = sending ? server_at(sending->server) : NULL;
 	if (!server)
 		return false;
 	bool ipv4 = is_ipv4(&server->address);
-	__u32 added = overhead(server);
-	struct outer outer = {};
+	__u32 sum = 0;
+	if (sending->segmented)
+		sending->inner.tunnel.checksum = TUNNEL_NOCSUM;
+	if (sending->inner.tunnel.checksum != TUNNEL_NOCSUM && sum_inner(skb, sending, &sum))
+		return false;
+	__u32 added = outer_length(server, &sending->inner.tunnel);
+	struct outer *outer = &sending->outer;
+	__builtin_memset(outer, 0, sizeof(*outer));
 	if (bpf_skb_adjust_room(skb, added, BPF_ADJ_ROOM_MAC, room_flags(server, sending)))
 		return false;
 	__be16 kind = ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	if (bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &kind, sizeof(kind), 0))
 		return false;
 	if (ipv4) {
-		fill_outer_ipv4((struct iphdr *)outer.bytes, server, &sending->inner);
-		fill_tunnel(outer.bytes + sizeof(struct iphdr), server, &sending->inner);
+		fill_outer_ipv4((struct iphdr *)outer->bytes, server, &sending->inner);
+		fill_tunnel(outer->bytes + sizeof(struct iphdr), server, sending, sum);
 	} else {
-		fill_outer_ipv6((struct ipv6hdr *)outer.bytes, server, &sending->inner);
-		fill_tunnel(outer.bytes + sizeof(struct ipv6hdr), server, &sending->inner);
+		fill_outer_ipv6((struct ipv6hdr *)outer->bytes, server, &sending->inner);
+		fill_tunnel(outer->bytes + sizeof(struct ipv6hdr), server, sending, sum);
 	}
-	if (added < sizeof(struct iphdr) || added > sizeof(struct outer))
+	if (added < sizeof(struct iphdr) || added > sizeof(*outer))
 		return false;
-	return !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), outer.bytes, added, 0);
+	return !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), outer->bytes, added, 0);
 }

@@ -35,6 +35,12 @@ __noinline int is_source_routed(struct __sk_buff *skb, __u32 length)
 	return false;
 }
 
+/* The outer headers as they are on the wire, whatever their family and kind. */
+struct outer {
+	__u8 bytes[64];
+};
+_Static_assert(MOST_OUTER <= sizeof(struct outer), "the longest outer headers fit");
+
 /* All that sending needs to know of a packet; nothing of it points into the frame, which helpers may move. */
 struct sending {
 	struct tuple from;
@@ -47,8 +53,10 @@ struct sending {
 	bool request;
 	bool segmented;	    /* the kernel cuts it into segments that fit */
 	bool ttl_done;	    /* the kernel has routed it already, and counted that hop */
+	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
 	struct address via; /* found: the neighbour to send to */
 	__u32 interface;    /* found */
+	struct outer outer; /* of TUN: room for them, which the stack has not */
 	__u32 mtu;	    /* found: of the way out, for this packet without what a tunnel adds */
 };
 
@@ -89,6 +97,7 @@ __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 	long result = look_up_route(skb, &fib, sending->request ? NULL : &source, &destination, skb->ifindex);
 	sending->interface = fib.ifindex;
 	sending->via = gateway_of(&fib);
+	sending->unresolved = result != BPF_FIB_LKUP_RET_SUCCESS;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		if (sending->request)
 			remember_next_hop(server, &fib, now_in_ticks());
@@ -111,6 +120,7 @@ static __always_inline enum drop_reason find_exit(struct __sk_buff *skb, struct 
 	const struct next_hop *hop = &server->next_hop;
 	if (!sending->request || !remembers(hop))
 		return look_up_exit(skb, sending);
+	sending->unresolved = false;
 	sending->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
 	sending->via = server->gateway;
 	return fits(sending, server, READ_ONCE(hop->mtu));
@@ -298,6 +308,7 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 	sending->from = packet->tuple;
 	sending->to = packet->tuple;
 	sending->inner = inner_of(packet);
+	sending->inner.tunnel = server->tunnel;
 	sending->server = decision->server_index;
 	sending->l4_offset = is_later_fragment(packet) ? 0 : packet->l4_offset;
 	sending->segmented = skb->gso_size;

@@ -168,12 +168,12 @@ static __always_inline bool write_tunnel_xdp(struct xdp_md *ctx, __u32 at, const
 		struct guehdr *gue = take(&cursor, struct guehdr);
 		if (!udp || !gue)
 			return false;
-		fill_gue(udp, gue, &server->tunnel, inner);
+		fill_gue(udp, gue, inner);
 	} else if (server->tunnel.type == TUNNEL_GRE) {
 		struct grehdr *gre = take(&cursor, struct grehdr);
 		if (!gre)
 			return false;
-		fill_gre(gre, &server->tunnel, inner);
+		fill_gre(gre, inner);
 	}
 	return true;
 }
@@ -248,6 +248,7 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in,
 		rewrite_xdp(packet, &to);
 	if (method == METHOD_TUN) {
 		struct inner inner = inner_of(packet);
+		inner.tunnel = decision->server->tunnel;
 		struct way chosen = way;
 		count_hop(packet);
 		return encapsulate_xdp(ctx, decision->server_index, &inner, &chosen) ? leave_xdp(ctx, out, &way)

@@ -91,10 +91,9 @@ static __always_inline void order(struct fragment_work *work)
 static __always_inline bool send_in_again(struct __sk_buff *skb, struct datagram *datagram,
 					  struct early_fragment *early)
 {
-	__u32 length = early->length - sizeof(struct ethhdr);
+	__u32 length = bounded(early->length - sizeof(struct ethhdr), EARLY_SIZE);
 	bool stale = is_stale(early);
-	only_from_here_on(length);
-	bool copied = length && length <= EARLY_SIZE - sizeof(struct ethhdr) &&
+	bool copied = length <= EARLY_SIZE - sizeof(struct ethhdr) &&
 		      !bpf_skb_change_tail(skb, length + sizeof(struct ethhdr), 0) &&
 		      !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), early->frame + sizeof(struct ethhdr), length,
 					   BPF_F_RECOMPUTE_CSUM);
@@ -144,8 +143,8 @@ __noinline int hold(struct __sk_buff *skb)
 	__u32 length = skb->len, zero = 0;
 	if (!work || length > EARLY_SIZE)
 		return FRAGMENT_NO_ROOM;
-	only_from_here_on(length);
-	if (!length || bpf_skb_load_bytes(skb, 0, work->copy.frame, length))
+	length = bounded(length, EARLY_SIZE);
+	if (bpf_skb_load_bytes(skb, 0, work->copy.frame, length))
 		return FRAGMENT_NO_ROOM;
 	work->copy.length = length;
 	work->copy.good_until = now_in_ticks() + DATAGRAM_TICKS;
@@ -227,21 +226,30 @@ __noinline int write_record(__u32 ports, __u32 ours, __u32 server)
 		.server = server,
 		.good_until = now_in_ticks() + DATAGRAM_TICKS,
 	};
-	if (!work->record.known || due(work->record.good_until, now_in_ticks() + REUSE_TICKS))
+	/* what was let pass to the firewall may come back with a mark, and then be ours */
+	bool came_back = ours && work->record.known == DATAGRAM_NOT_OURS && work->record.ports == ports;
+	if (!work->record.known || came_back || due(work->record.good_until, now_in_ticks() + REUSE_TICKS))
 		bpf_map_update_elem(&fragmented, &work->datagram, &record, BPF_ANY);
 	order(work);
 	struct early_fragment *early = bpf_map_lookup_elem(&early_fragments, &work->datagram);
 	return early && !is_stale(early);
 }
 
-/* A first fragment has been decided on. True if it comes again, before those that waited for it. */
-static __always_inline bool comes_again(struct __sk_buff *skb, const struct packet *packet,
-					const struct decision *decision, enum verdict verdict)
+/* A first fragment has been decided on. True if others have waited for it. */
+static __always_inline bool tell_others(const struct packet *packet, const struct decision *decision,
+					enum verdict verdict)
 {
 	bool ours = verdict == VERDICT_REQUEST || verdict == VERDICT_REPLY;
 	if (!ours && verdict != VERDICT_PASS)
 		return false;
-	if (!write_record(packet->tuple.ports, ours, ours && !decision->connection ? decision->server_index + 1 : 0))
+	return write_record(packet->tuple.ports, ours, ours && !decision->connection ? decision->server_index + 1 : 0);
+}
+
+/* True if it comes again, before those that waited for it. */
+static __always_inline bool comes_again(struct __sk_buff *skb, const struct packet *packet,
+					const struct decision *decision, enum verdict verdict)
+{
+	if (!tell_others(packet, decision, verdict))
 		return false;
 	release_held(skb);
 	return true;

@@ -98,8 +98,8 @@ __noinline int allocate(const struct tuple *tuple, struct created *created)
 	int result = FOUND;
 	if (prepare_allocation(allocation, tuple, server))
 #pragma unroll
-		for (int i = 0; i < 4 && result == FOUND; i++)
-			result = take_port(allocation, created);
+		for (int i = 0; i < 3; i++)
+			result = result == FOUND ? take_port(allocation, created) : result;
 	if (result == CLAIMED)
 		return VERDICT_REQUEST;
 	leave_template(created->template);

@@ -95,7 +95,7 @@ static __always_inline __u16 fold_sum(__u64 sum)
 }
 
 /* The ones' complement sum of some bytes (a multiple of 4), added to another. */
-static __always_inline __u32 sum_of(const void *bytes, __u32 size, __u32 sum)
+static __always_inline __u32 sum_of(const void *bytes, __u64 size, __u32 sum)
 {
 	return bpf_csum_diff(NULL, 0, bytes, size, sum);
 }
@@ -107,7 +107,7 @@ static __always_inline __u16 patched(__u16 checksum, __u64 difference)
 }
 
 /* What takes part in every checksum is told to the kernel when it changes. */
-static __always_inline bool put(struct __sk_buff *skb, __u32 at, const void *bytes, __u32 size)
+static __always_inline bool put(struct __sk_buff *skb, __u32 at, const void *bytes, __u64 size)
 {
 	return !bpf_skb_store_bytes(skb, at, bytes, size, BPF_F_RECOMPUTE_CSUM);
 }
@@ -158,14 +158,14 @@ static __noinline int send_by_route(struct __sk_buff *skb, struct icmp_room *roo
 }
 
 /* The sum of the quote, behind which there are zeros to the next multiple of 4. */
-static __always_inline __u32 sum_of_quote(struct icmp_room *room, __u32 length)
+static __always_inline __u32 sum_of_quote(struct icmp_room *room, __u64 length)
 {
 	__u32 sum = 0;
 #pragma unroll
 	for (__u32 at = 0; at < QUOTE_IPV6; at += SUMMED_AT_ONCE) {
 		if (at >= length)
 			break;
-		__u32 size = (length - at + 3) & ~3U;
+		__u64 size = (length - at + 3) & ~3ULL;
 		if (size > SUMMED_AT_ONCE)
 			size = SUMMED_AT_ONCE;
 		sum = sum_of(room->bytes + at, size, sum);
@@ -243,7 +243,7 @@ static __always_inline bool reshape(struct __sk_buff *skb, __be16 protocol, __u3
 __noinline int send_error(struct __sk_buff *skb)
 {
 	struct icmp_room *room = own_room();
-	__u32 length = room ? READ_ONCE(room->error.length) : 0;
+	__u64 length = room ? READ_ONCE(room->error.length) : 0; /* so wide that Linux 6.1 keeps track of it */
 	if (!room || length < LEAST_QUOTE)
 		return TC_ACT_SHOT;
 	if (!within_limit(room)) {
@@ -436,17 +436,19 @@ static __always_inline void swap_ends(struct tuple *to, const struct tuple *from
 static __noinline int checksum_is_wrong(struct __sk_buff *skb, struct icmp_room *room)
 {
 	const struct tuple *outer = &room->related.outer.tuple;
-	__u32 at = room->related.outer.l4, length = room->related.end - at, sum = 0;
+	__u32 at = room->related.outer.l4, sum = 0;
+	__u64 length = room->related.end - at; /* so wide that Linux 6.1 keeps track of it */
 	if (length > SUMMED_AT_MOST * SUMMED_AT_ONCE)
 		return false;
 	if (!is_ipv4(&outer->source))
 		sum = pseudo_sum(&outer->source, &outer->destination, length);
 	for (__u32 i = 0; i < SUMMED_AT_MOST && length; i++) {
 		__u32 size = length < SUMMED_AT_ONCE ? length : SUMMED_AT_ONCE;
-		if (!size || size > SUMMED_AT_ONCE || bpf_skb_load_bytes(skb, at, room->bytes, size))
+		size = bounded(size, SUMMED_AT_ONCE);
+		if (bpf_skb_load_bytes(skb, at, room->bytes, size))
 			return true;
 		__builtin_memset(room->bytes + size, 0, 3);
-		sum = sum_of(room->bytes, (size + 3) & ~3U, sum);
+		sum = sum_of(room->bytes, (size + 3) & ~3ULL, sum);
 		at += size;
 		length -= size;
 	}

@@ -30,6 +30,13 @@ typedef _Bool bool;
 #define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 /* Keeps the compiler from computing with `x` before this place. */
 #define only_from_here_on(x) asm volatile("" : "+r"(x))
+/* A number from 1 to `most` (a power of two), in a form in which the verifier of Linux 6.1, too, knows that it is not 0. */
+#define bounded(x, most)                                                                                               \
+	({                                                                                                             \
+		__u32 less_one = ((x) - 1) & ((most) - 1);                                                             \
+		only_from_here_on(less_one);                                                                           \
+		less_one + 1;                                                                                          \
+	})
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

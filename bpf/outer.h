@@ -10,8 +10,7 @@
 
 enum {
 	GUE_SOURCE_PORTS = 0xc000, /* the first of a quarter of all, so that the network can tell flows apart */
-	MOST_OUTER = sizeof(struct ipv6hdr) + sizeof(struct udphdr) + sizeof(struct guehdr) +
-		sizeof(struct gue_private),
+	MOST_OUTER = sizeof(struct ipv6hdr) + sizeof(struct udphdr) + sizeof(struct guehdr),
 };
 
 enum { IPV4_LEAST_MTU = 68, IPV6_LEAST_MTU = 1280 };
@@ -24,26 +23,33 @@ struct inner {
 	__u8 ttl; /* one less already */
 	__u8 tos;
 	bool dont_fragment;
+	struct tunnel tunnel; /* how it is to be wrapped */
 };
 
+/*
+ * The kernel puts GUE's option for remote checksum offload only into packets whose checksum it has left undone itself. Nothing
+ * tells us which those are, so here it stands for the outer checksum alone, which is what all others get.
+ */
 static __always_inline __u32 tunnel_header(const struct tunnel *tunnel)
 {
-	__u32 checksum = tunnel->checksum == TUNNEL_CSUM ? 4 : 0;
 	switch (tunnel->type) {
 	case TUNNEL_GRE:
-		return sizeof(struct grehdr) + checksum;
+		return sizeof(struct grehdr) + (tunnel->checksum == TUNNEL_NOCSUM ? 0 : GRE_CHECKSUM_BYTES);
 	case TUNNEL_GUE:
-		return sizeof(struct udphdr) + sizeof(struct guehdr) +
-		       (tunnel->checksum == TUNNEL_REMCSUM ? sizeof(struct gue_private) : 0);
+		return sizeof(struct udphdr) + sizeof(struct guehdr);
 	}
 	return 0;
+}
+
+static __always_inline __u32 outer_length(const struct server *server, const struct tunnel *tunnel)
+{
+	return (is_ipv4(&server->address) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + tunnel_header(tunnel);
 }
 
 /* How much longer a packet gets. */
 static __always_inline __u32 overhead(const struct server *server)
 {
-	__u32 outer = is_ipv4(&server->address) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	return outer + tunnel_header(&server->tunnel);
+	return outer_length(server, &server->tunnel);
 }
 
 static __always_inline __u8 outer_tos(__u8 inner)
@@ -51,8 +57,9 @@ static __always_inline __u8 outer_tos(__u8 inner)
 	return (inner & ECN_MASK) == ECN_CE ? (inner & ~ECN_MASK) | ECN_ECT0 : inner;
 }
 
-static __always_inline __u8 outer_protocol(const struct tunnel *tunnel, const struct inner *inner)
+static __always_inline __u8 outer_protocol(const struct inner *inner)
 {
+	const struct tunnel *tunnel = &inner->tunnel;
 	if (tunnel->type == TUNNEL_GUE)
 		return IPPROTO_UDP;
 	if (tunnel->type == TUNNEL_GRE)
@@ -72,11 +79,11 @@ static __always_inline void fill_outer_ipv4(struct iphdr *outer, const struct se
 	outer->version = 4;
 	outer->ihl = 5;
 	outer->tos = outer_tos(inner->tos);
-	outer->tot_len = bpf_htons(inner->length + overhead(server));
+	outer->tot_len = bpf_htons(inner->length + outer_length(server, &inner->tunnel));
 	outer->id = inner->dont_fragment ? 0 : bpf_get_prandom_u32();
 	outer->frag_off = inner->dont_fragment ? bpf_htons(DONT_FRAGMENT) : 0;
 	outer->ttl = inner->ttl;
-	outer->protocol = outer_protocol(&server->tunnel, inner);
+	outer->protocol = outer_protocol(inner);
 	outer->check = 0;
 	outer->saddr = server->source.word[3];
 	outer->daddr = server->address.word[3];
@@ -90,8 +97,8 @@ static __always_inline void fill_outer_ipv6(struct ipv6hdr *outer, const struct 
 					    const struct inner *inner)
 {
 	outer->flow = bpf_htonl(0x60000000 | (__u32)outer_tos(inner->tos) << 20);
-	outer->payload_len = bpf_htons(inner->length + tunnel_header(&server->tunnel));
-	outer->nexthdr = outer_protocol(&server->tunnel, inner);
+	outer->payload_len = bpf_htons(inner->length + tunnel_header(&inner->tunnel));
+	outer->nexthdr = outer_protocol(inner);
 	outer->hop_limit = inner->ttl;
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
@@ -100,15 +107,15 @@ static __always_inline void fill_outer_ipv6(struct ipv6hdr *outer, const struct 
 	}
 }
 
-static __always_inline void fill_gre(struct grehdr *gre, const struct tunnel *tunnel, const struct inner *inner)
+static __always_inline void fill_gre(struct grehdr *gre, const struct inner *inner)
 {
-	gre->flags = tunnel->checksum == TUNNEL_CSUM ? bpf_htons(GRE_CHECKSUM) : 0;
+	gre->flags = inner->tunnel.checksum != TUNNEL_NOCSUM ? bpf_htons(GRE_CHECKSUM) : 0;
 	gre->protocol = inner->ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 }
 
-static __always_inline void fill_gue(struct udphdr *udp, struct guehdr *gue, const struct tunnel *tunnel,
-				     const struct inner *inner)
+static __always_inline void fill_gue(struct udphdr *udp, struct guehdr *gue, const struct inner *inner)
 {
+	const struct tunnel *tunnel = &inner->tunnel;
 	udp->source = bpf_htons(GUE_SOURCE_PORTS | (inner->hash & (0xffff ^ GUE_SOURCE_PORTS)));
 	udp->dest = tunnel->port;
 	udp->len = bpf_htons(inner->length + tunnel_header(tunnel));

@@ -25,19 +25,6 @@ struct {
 	__type(value, __u64);
 } rs_counters SEC(".maps");
 
-enum { CHUNK = 512 }; /* the most that bpf_csum_diff takes at once */
-
-struct chunk {
-	__u8 byte[CHUNK + sizeof(__u32)]; /* the verifier does not see that rounding up stays within */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct chunk);
-} rs_chunk SEC(".maps");
-
 static __always_inline void count(__u32 what)
 {
 	__u64 *counter = bpf_map_lookup_elem(&rs_counters, &what);

@@ -21,8 +21,6 @@ INTERFACES = tuple(map(ip_interface, ("192.0.2.1/24", "192.0.2.2/24", "198.51.10
 FEATURES = frozenset({"schedulers", "engines"})
 """What a director may lack: schedulers beyond rr, wrr, lc and wlc with their flags, and persistence engines."""
 
-NO_FEATURES: frozenset[str] = frozenset()
-
 
 def _memory(request: pytest.FixtureRequest) -> Director:
     del request
@@ -47,7 +45,7 @@ def addressed(loaded: Plane) -> None:
 
 DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {
     "memory": (_memory, FEATURES),
-    "ebpf": (_ebpf, NO_FEATURES),
+    "ebpf": (_ebpf, frozenset({"marks"})),
 }
 """How to have an empty one for a test, and its features."""
 

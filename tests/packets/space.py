@@ -59,6 +59,7 @@ def _furnish(far: int) -> None:
     for name in INTERFACES:
         ip(f"link add {name} type veth peer name far-{name} netns {path}")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
     ip(
         "link set lo up",
         *(f"link set {name} address {one.mac} up" for name, one in INTERFACES.items()),

@@ -81,12 +81,13 @@ KINDS = {
 TUNNELS = [name for name, kind in KINDS.items() if kind.method is TUN]
 LATER = ("GUE with remcsum",)
 """What tc does not send yet, and whose errors are relayed all the same."""
+_EMPTY = "address flush dev eth0 scope global"
 _SIX = (
-    f"address {{}} {DIP6}/64 dev eth0 nodad",
-    f"address {{}} {VIP6}/128 dev eth0 nodad preferred_lft 0",  # so that no tunnel comes from it
-    f"neighbour {{}} {RIP6} lladdr {MACS[RIP1]} dev eth0 nud permanent",
-    f"neighbour {{}} {ROUTER6} lladdr {ROUTER_MAC} dev eth0 nud permanent",
-    f"route {{}} default via {ROUTER6} dev eth0",
+    f"address add {DIP6}/64 dev eth0 nodad",
+    f"address add {VIP6}/128 dev eth0 nodad preferred_lft 0",  # so that no tunnel comes from it
+    f"neighbour replace {RIP6} lladdr {MACS[RIP1]} dev eth0 nud permanent",
+    f"neighbour replace {ROUTER6} lladdr {ROUTER_MAC} dev eth0 nud permanent",
+    f"route replace default via {ROUTER6} dev eth0",
 )
 
 
@@ -95,7 +96,7 @@ def standing(loaded: Plane) -> Iterator[Plane]:
     """A service of each kind, and an IPv6 network around the director."""
     loaded.reset()
     Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
-    _ip("add")
+    _ip(_EMPTY, *_SIX)
     for kind in KINDS.values():
         loaded.director.add_service(VirtualService(service(kind.service), "rr"))
         loaded.director.add_server(
@@ -104,12 +105,11 @@ def standing(loaded: Plane) -> Iterator[Plane]:
     loaded.director.add_service(VirtualService(service(f"tcp {VIP6}:99"), "rr"))
     yield loaded
     loaded.reset()
-    _ip("del")
+    _ip(_EMPTY)
 
 
-def _ip(verb: str) -> None:
-    lines = [line.format(verb) for line in (_SIX if verb == "add" else reversed(_SIX))]
-    subprocess.run(["ip", "-6", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+def _ip(*commands: str) -> None:
+    subprocess.run(["ip", "-6", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
 @pytest.fixture

@@ -199,6 +199,11 @@ def lock_path(cookie: int, what: str = "netns") -> str:
     return f"{RUN}/{what}-{cookie}.lock"
 
 
+def marks_path(cookie: int) -> str:
+    """A file that is there while the ways of marked packets don't yet agree with the services."""
+    return f"{RUN}/netns-{cookie}.marks"
+
+
 def remove_pins(directory: str) -> None:
     """Unpin everything in a directory of pins, and the directory."""
     going = directory if directory.endswith(("-new", "-gone")) else f"{directory}-gone"
@@ -214,5 +219,6 @@ def remove_pins(directory: str) -> None:
 def forget(directory: str, cookie: int) -> None:
     """Unpin a director for good."""
     remove_pins(directory)
-    if os.path.exists(lock_path(cookie)):
-        os.unlink(lock_path(cookie))
+    for path in (marks_path(cookie), lock_path(cookie)):
+        if os.path.exists(path):
+            os.unlink(path)

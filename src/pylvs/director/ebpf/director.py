@@ -22,6 +22,7 @@ from pylvs.errors import (
     NoSuchDestination,
     NoSuchService,
     NotPermitted,
+    PylvsError,
     Refused,
     ServiceExists,
     ServiceNotDefined,
@@ -108,6 +109,7 @@ class EbpfDirector:
         """The live maps, locked for this process, loaded and attached if they were not there."""
         from pylvs.director.ebpf import load
 
+        fresh = self._lock is None
         if self._lock is None:
             self._lock, self._slots = Lock(self._cookie), None
             if self._live is not None:  # what was seen without the lock may be gone by now
@@ -118,6 +120,11 @@ class EbpfDirector:
             self._live = self._start()
         elif load.sweep_stands_still(self._live):
             load.start_sweep(self._live)
+        if fresh:
+            try:
+                self._lead_marks()  # an earlier command may have been cut short
+            except PylvsError:
+                pass  # what this one is for may be possible all the same
         return self._live
 
     def _start(self) -> Table:
@@ -213,19 +220,16 @@ class EbpfDirector:
         if service.id in registry.services:
             raise ServiceExists
         self._check_overlap(registry, service)
+        if isinstance(service.id, FirewallMark):
+            self._expect_mark(service.id)
         number = registry.add_service(service)
         table.services[number].scheduler = service.scheduler.encode()  # a restore that is killed leaves it editable
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(service.id)
+        self._lead_marks()
         from pylvs.director.ebpf import attach
 
         attach.attach_missing(table, self._hook)
-        if isinstance(service.id, FirewallMark):
-            try:
-                self._route_marks()
-            except BaseException:
-                self._delete(registry, [service.id])
-                raise
 
     def edit_service(self, service: VirtualService) -> None:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
@@ -265,16 +269,35 @@ class EbpfDirector:
         servers = zip(registry.servers[number], self._service_servers(number), strict=True)
         return {slot: self._pool(registry, service, server, registry.source(slot)) for slot, server in servers}
 
-    def _route_marks(self) -> None:
-        """Where packets get their marks, they can't be seen yet: they have to come by a device of pylvs."""
-        import importlib
+    def _expect_mark(self, id: FirewallMark) -> None:
+        """Refuse a mark whose packets can't come here; else they do from now on."""
+        from pylvs.director.ebpf import mark
 
         table, registry = self._changing()
-        try:
-            mark = importlib.import_module("pylvs.director.ebpf.mark")
-        except ModuleNotFoundError:
-            return
-        mark.ensure(table, [id for id in registry.services if isinstance(id, FirewallMark)])
+        mark.check(table, id)
+        self._unsettle_marks()
+        if self._waiting is None:
+            mark.ensure(table, {*registry.marks, id})
+
+    def _unsettle_marks(self) -> None:
+        """From here on `_lead_marks` has something to do, if need be in the next command."""
+        with open(bpffs.marks_path(self._cookie), "w"):
+            pass
+
+    def _lead_marks(self) -> None:
+        """Lead the packets of every mark that has a service here, and no others; in a batch, at its end."""
+        if self._waiting is None and os.path.exists(bpffs.marks_path(self._cookie)):
+            from pylvs.director.ebpf import mark
+
+            table, registry = self._changing()
+            mark.ensure(table, registry.marks)
+            os.unlink(bpffs.marks_path(self._cookie))
+
+    def lead_marks(self) -> None:
+        """Mend what others have done to the ways of marked packets."""
+        if self._changing()[1].marks:
+            self._unsettle_marks()
+            self._lead_marks()
 
     def _set_scheduler(self, number: int, name: str) -> None:
         self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
@@ -297,6 +320,7 @@ class EbpfDirector:
         if waiting:
             self._swap(waiting)
         self._settle()
+        self._lead_marks()
 
     def _settle(self) -> None:
         """Forget the addresses of what was deleted; between `begin` and `commit` that can wait."""
@@ -348,13 +372,14 @@ class EbpfDirector:
         """Raises `NoSuchService`."""
         registry, _ = self._to_change(id, NoSuchService)
         self._delete(registry, [id])
-        if isinstance(id, FirewallMark):
-            self._route_marks()
 
     def _delete(self, registry: Registry, ids: Sequence[ServiceId]) -> None:
+        if any(isinstance(id, FirewallMark) for id in ids):
+            self._unsettle_marks()
         for id in ids:
             registry.delete_service(id)
         self._settle()
+        self._lead_marks()
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`, ..."""
@@ -415,8 +440,6 @@ class EbpfDirector:
             _, registry = self._changing()
             ids = list(registry.services)
             self._delete(registry, ids)
-            if any(isinstance(id, FirewallMark) for id in ids):
-                self._route_marks()
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Set the counters of one service, or of all, to zero; raises `NoSuchService`."""

@@ -75,6 +75,11 @@ class Registry:
         for numbers in self.servers.values():
             numbers.sort(key=lambda number: -self._table.servers[number].serial)
 
+    @property
+    def marks(self) -> set[FirewallMark]:
+        """The firewall marks that have services."""
+        return {id for id in self.services if isinstance(id, FirewallMark)}
+
     def endpoint(self, number: int) -> Endpoint:
         """The address and port in a server slot."""
         server = self._table.servers[number]
