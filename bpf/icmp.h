@@ -726,6 +726,9 @@ static __noinline int translate(struct __sk_buff *skb, struct icmp_room *room)
 static __noinline int prepare_related(struct icmp_room *room, __u32 server_index, __u32 method, bool reply,
 				      struct sending *sending)
 {
+	struct server *server = server_at(server_index);
+	if (!server)
+		return -1;
 	const struct ip_header *outer = &room->related.outer;
 	sending->from = outer->tuple;
 	sending->to = reply ? room->outer : outer->tuple;
@@ -735,6 +738,7 @@ static __noinline int prepare_related(struct icmp_room *room, __u32 server_index
 	sending->inner.ttl = outer->ttl - 1;
 	sending->inner.tos = outer->tos;
 	sending->inner.dont_fragment = outer->dont_fragment && knob(KNOB_PMTU_DISC);
+	sending->inner.tunnel = server->tunnel;
 	sending->server = server_index;
 	sending->l4_offset = 0;
 	sending->length = outer->length;
