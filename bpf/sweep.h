@@ -136,12 +136,13 @@ static __always_inline void see_to_defences(struct settings *setting)
 	WRITE_ONCE(setting->defences, defences);
 }
 
-static __always_inline void sweep_part(__u32 part, __u32 now)
+/* Not inlined, so that it is verified once and not in each turn of who calls it. */
+__noinline int sweep_part(__u32 part, __u32 now)
 {
 	__u32 buckets = (table.bucket_mask + 1) / SWEEP_TICKS;
 	struct settings *setting = all_settings();
 	if (!setting)
-		return;
+		return 0;
 	see_to_defences(setting);
 	struct sweep_context context = {
 		.first = part * buckets,
@@ -154,6 +155,7 @@ static __always_inline void sweep_part(__u32 part, __u32 now)
 		WRITE_ONCE(setting->live, setting->counting);
 		setting->counting = 0;
 	}
+	return 0;
 }
 
 static __always_inline void start_sweep_timer(struct bpf_timer *timer)
