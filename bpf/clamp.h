@@ -2,33 +2,11 @@
 /* The VIP's own SYNs offer no larger segments than fit through the tunnel in which the client's answers will come. */
 #pragma once
 
+#include "mss.h"
 #include "realserver_maps.h"
 #include "tunnel.h"
 
 enum { TCP_SYN = 0x02 };
-enum { TCP_OPTIONS = 40, TCP_OPTION_END = 0, TCP_OPTION_NOTHING = 1, TCP_OPTION_MSS = 2, TCP_OPTION_MSS_BYTES = 4 };
-
-/* Where the MSS stands among `length` bytes of options that begin at `from`; 0 where it doesn't. */
-__noinline int find_mss(struct __sk_buff *skb, __u32 from, __u32 length)
-{
-	for (__u32 i = 0, next = 0; i < TCP_OPTIONS && i + TCP_OPTION_MSS_BYTES <= length; i++) {
-		struct {
-			__u8 kind;
-			__u8 length;
-		} option;
-		if (i < next)
-			continue;
-		if (bpf_skb_load_bytes(skb, from + i, &option, sizeof(option)) || option.kind == TCP_OPTION_END)
-			return 0;
-		if (option.kind == TCP_OPTION_MSS)
-			return option.length == TCP_OPTION_MSS_BYTES ? from + i + 2 : 0;
-		if (option.kind != TCP_OPTION_NOTHING && option.length < 2)
-			return 0;
-		next = option.kind == TCP_OPTION_NOTHING ? i + 1 : i + option.length;
-	}
-	return 0;
-}
-
 /* Gives the MSS's limit and where the TCP header is; 0 where the packet is no SYN of a VIP. */
 static __always_inline __u16 parse_syn(struct __sk_buff *skb, const struct realserver_settings *settings, __u32 *tcp_at,
 				       __u32 *options)
@@ -69,13 +47,8 @@ static __always_inline __u16 parse_syn(struct __sk_buff *skb, const struct reals
 
 static __always_inline void clamp(struct __sk_buff *skb, __u32 tcp_at, __u32 mss_at, __u16 limit)
 {
-	__be16 from, to = bpf_htons(limit);
-	if (bpf_skb_load_bytes(skb, mss_at, &from, sizeof(from)) || bpf_ntohs(from) <= limit)
-		return;
-	/* at an odd place its two bytes belong to two words of the sum, each on the other side */
-	bool odd = (mss_at - tcp_at) & 1;
-	__u64 was = odd ? bpf_htons(from) : from, is = odd ? bpf_htons(to) : to;
-	if (!bpf_l4_csum_replace(skb, tcp_at + offsetof(struct tcphdr, check), was, is, sizeof(to)) &&
-	    !bpf_skb_store_bytes(skb, mss_at, &to, sizeof(to), 0))
+	__be16 mss;
+	if (!bpf_skb_load_bytes(skb, mss_at, &mss, sizeof(mss)) && bpf_ntohs(mss) > limit &&
+	    write_mss(skb, tcp_at, mss_at, mss, bpf_htons(limit)))
 		count(COUNT_CLAMPED);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "outer.h"
+#include "toa.h"
 
 enum {
 	MAX_OPTIONS = 40,
@@ -51,6 +52,9 @@ struct sending {
 	__u32 length;	 /* of layer 3; of what is to be segmented, of one segment */
 	__u8 method;
 	bool request;
+	bool tells_client;  /* FULLNAT: the server is to be told who the client is */
+	bool offers;	    /* FULLNAT: its answer says how large the client's segments may be */
+	__u8 tcp_header;    /* bytes of it */
 	bool segmented;	    /* the kernel cuts it into segments that fit */
 	bool ttl_done;	    /* the kernel has routed it already, and counted that hop */
 	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
@@ -272,6 +276,20 @@ __noinline int count_hop_tc(struct __sk_buff *skb)
 
 #include "encapsulate.h"
 
+/* FULLNAT, before anything else of the packet changes. */
+static __always_inline bool introduce(struct __sk_buff *skb, struct sending *sending)
+{
+	if (sending->offers)
+		leave_room_for_toa(skb, sending->l4_offset, sending->tcp_header, toa_length(&sending->to.destination));
+	__u32 most = sending->mtu ? sending->mtu : sending->length;
+	if (!sending->tells_client || sending->length + toa_length(&sending->from.source) > most)
+		return true;
+	int added = add_toa(skb, &sending->from, sending->l4_offset, sending->length, sending->tcp_header);
+	if (added > 0)
+		sending->inner.length += added;
+	return added >= 0;
+}
+
 static __always_inline bool change(struct __sk_buff *skb, struct sending *sending)
 {
 	if (!sending->ttl_done && !count_hop_tc(skb))
@@ -280,6 +298,8 @@ static __always_inline bool change(struct __sk_buff *skb, struct sending *sendin
 		return encapsulate_tc(skb, sending);
 	if (!rewrites(sending->method))
 		return true;
+	if (sending->method == METHOD_FULLNAT && !introduce(skb, sending))
+		return false;
 	if (changes_family(sending))
 		return change_family(skb, sending);
 	return rewrite_tc(skb, sending);
@@ -298,6 +318,26 @@ __noinline int transmit(struct __sk_buff *skb, struct sending *sending)
 		__builtin_memcpy(next.ipv6_nh, sending->via.word, sizeof(next.ipv6_nh));
 	}
 	return bpf_redirect_neigh(sending->interface, &next, sizeof(next), 0);
+}
+
+/* FULLNAT over TCP: what is there to say of the client, and has the server heard it? */
+static __always_inline void prepare_fullnat(const struct packet *packet, const struct decision *decision,
+					    struct sending *sending)
+{
+	bool syn = packet->tcp_flags & TCP_SYN;
+	sending->tells_client = false;
+	sending->offers = false;
+	if (sending->method != METHOD_FULLNAT || !packet->tcp || packet->fragment)
+		return;
+	sending->tcp_header = packet->tcp->doff * 4;
+	if (!sending->request) {
+		sending->offers = syn;
+		if (!syn && decision->owner)
+			settle(decision->owner);
+		return;
+	}
+	sending->tells_client =
+		!syn && !sending->segmented && !(decision->control & SETTLED) && !(packet->tcp_flags & TCP_RST);
 }
 
 /* A packet's decision, as sending needs it. */
@@ -321,4 +361,6 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 		sending->to.source = *to.source;
 	if (to.destination)
 		sending->to.destination = *to.destination;
+	sending->mtu = 0; /* not known yet */
+	prepare_fullnat(packet, decision, sending);
 }

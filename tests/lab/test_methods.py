@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from scapy.layers import l2
 from scapy.layers.inet import UDP
-from scapy.layers.l2 import Ether
 
 from pylvs.lab.capture import capture
 from pylvs.lab.demo import demonstrate
@@ -147,7 +146,9 @@ def test_the_tunnel_has_the_checksum_that_was_asked_for(up: LabUnderTest, vip: s
     if up.topology.lab.method is not ForwardingMethod.TUN or up.topology.lab.tunnel.type is TunnelType.IPIP:
         return
     frames = capture(up.topology, lambda: fetch(up, vip=vip))
-    arrived = [Ether(frame.content) for frame in frames if frame.port == Port("router2", "eth0") and not frame.outgoing]
+    arrived = [
+        l2.Ether(frame.content) for frame in frames if frame.port == Port("router2", "eth0") and not frame.outgoing
+    ]
     checksums = [
         frame[UDP].chksum if frame.haslayer(UDP) else frame[l2.GRE].chksum_present
         for frame in arrived
