@@ -136,13 +136,12 @@ static __always_inline void see_to_defences(struct settings *setting)
 	WRITE_ONCE(setting->defences, defences);
 }
 
-/* Not inlined, so that it is verified once and not in each turn of who calls it. */
-__noinline int sweep_part(__u32 part, __u32 now)
+static __always_inline void sweep_part(__u32 part, __u32 now)
 {
 	__u32 buckets = (table.bucket_mask + 1) / SWEEP_TICKS;
 	struct settings *setting = all_settings();
 	if (!setting)
-		return 0;
+		return;
 	see_to_defences(setting);
 	struct sweep_context context = {
 		.first = part * buckets,
@@ -155,7 +154,6 @@ __noinline int sweep_part(__u32 part, __u32 now)
 		WRITE_ONCE(setting->live, setting->counting);
 		setting->counting = 0;
 	}
-	return 0;
 }
 
 static __always_inline void start_sweep_timer(struct bpf_timer *timer)
