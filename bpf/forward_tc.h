@@ -3,6 +3,7 @@
 #pragma once
 
 #include "outer.h"
+#include "sctp_tc.h"
 #include "toa.h"
 
 enum {
@@ -86,6 +87,12 @@ static __always_inline enum drop_reason fits(struct sending *sending, const stru
 static __always_inline bool changes_family(const struct sending *sending)
 {
 	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
+}
+
+/* SCTP's checksum can't follow a change of ports in a first fragment, as nothing there says how long the packet is. */
+static __always_inline bool needs_the_rest(const struct sending *sending)
+{
+	return sending->from.protocol == IPPROTO_SCTP && sending->from.ports != sending->to.ports;
 }
 
 /* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
@@ -177,6 +184,10 @@ static __always_inline bool replace_ports(struct __sk_buff *skb, const struct se
 	if (!sending->l4_offset || sending->from.ports == ports)
 		return true;
 	if (check_at && bpf_l4_csum_replace(skb, check_at, sending->from.ports, ports, check_flags(sending) | 4))
+		return false;
+	__u32 payload = sending->length + sizeof(struct ethhdr) - sending->l4_offset;
+	if (sending->from.protocol == IPPROTO_SCTP &&
+	    !replace_sctp_checksum(skb, sending->l4_offset, payload, sending->from.ports ^ ports))
 		return false;
 	return !bpf_skb_store_bytes(skb, sending->l4_offset, &ports, sizeof(ports), 0);
 }
