@@ -93,7 +93,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
-	if (unlikely(packet->fragment && (changes_family(sending) || needs_the_rest(sending))))
+	/* a first fragment doesn't say how long its packet is, and SCTP's checksum would have to know */
+	if (unlikely(packet->fragment && (changes_family(sending) || has_other_sctp_ports(sending))))
 		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
@@ -102,6 +103,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return TC_ACT_OK;
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
+	if (unlikely(has_other_sctp_ports(sending)) && !mend_sctp_checksum(skb, sending))
+		return drop_tc(DROP_REWRITE, packet, decision);
 	int action = transmit(skb, sending);
 	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
 }

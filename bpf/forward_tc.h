@@ -89,12 +89,6 @@ static __always_inline bool changes_family(const struct sending *sending)
 	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
 }
 
-/* SCTP's checksum can't follow a change of ports in a first fragment, as nothing there says how long the packet is. */
-static __always_inline bool needs_the_rest(const struct sending *sending)
-{
-	return sending->from.protocol == IPPROTO_SCTP && sending->from.ports != sending->to.ports;
-}
-
 /* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
 __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 {
@@ -184,10 +178,6 @@ static __always_inline bool replace_ports(struct __sk_buff *skb, const struct se
 	if (!sending->l4_offset || sending->from.ports == ports)
 		return true;
 	if (check_at && bpf_l4_csum_replace(skb, check_at, sending->from.ports, ports, check_flags(sending) | 4))
-		return false;
-	__u32 payload = sending->length + sizeof(struct ethhdr) - sending->l4_offset;
-	if (sending->from.protocol == IPPROTO_SCTP &&
-	    !replace_sctp_checksum(skb, sending->l4_offset, payload, sending->from.ports ^ ports))
 		return false;
 	return !bpf_skb_store_bytes(skb, sending->l4_offset, &ports, sizeof(ports), 0);
 }
@@ -349,6 +339,26 @@ static __always_inline void prepare_fullnat(const struct packet *packet, const s
 	}
 	sending->tells_client =
 		!syn && !sending->segmented && !(decision->control & SETTLED) && !(packet->tcp_flags & TCP_RST);
+}
+
+static __always_inline bool has_other_sctp_ports(const struct sending *sending)
+{
+	return sending->from.protocol == IPPROTO_SCTP && sending->l4_offset && sending->from.ports != sending->to.ports;
+}
+
+/* Before anything else of the packet changes. A checksum of 0 is yet to be computed, by the card; one that was wrong stays wrong. */
+__noinline int mend_sctp_checksum(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending)
+		return false;
+	__u32 check, at = sending->l4_offset + offsetof(struct sctphdr, checksum);
+	if (bpf_skb_load_bytes(skb, at, &check, sizeof(check)))
+		return false;
+	if (!check)
+		return true;
+	check ^= crc_change(sending->from.ports ^ sending->to.ports,
+			    sending->length + sizeof(struct ethhdr) - sending->l4_offset);
+	return !bpf_skb_store_bytes(skb, at, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* A packet's decision, as sending needs it. */

@@ -68,6 +68,7 @@ static const __u32 byte_powers[LENGTH_BITS] = {
 static __always_inline __u32 times(__u32 a, __u32 b)
 {
 	__u32 product = 0;
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < 32; i++) {
 		product ^= b & -(a >> 31);
 		a <<= 1;
@@ -79,21 +80,9 @@ static __always_inline __u32 times(__u32 a, __u32 b)
 /* What a change of a message's first four bytes does to its CRC: it is a linear function, so the other bytes don't matter. */
 __noinline int crc_change(__u32 difference, __u32 length)
 {
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < LENGTH_BITS; i++)
 		if (length >> i & 1)
 			difference = times(difference, byte_powers[i]);
 	return difference;
-}
-
-/* A checksum of 0 is yet to be computed, by the card. One that was wrong stays wrong. */
-static __always_inline bool replace_sctp_checksum(struct __sk_buff *skb, __u32 l4_offset, __u32 length,
-						  __u32 difference)
-{
-	__u32 check, at = l4_offset + offsetof(struct sctphdr, checksum);
-	if (bpf_skb_load_bytes(skb, at, &check, sizeof(check)))
-		return false;
-	if (!check)
-		return true;
-	check ^= crc_change(difference, length);
-	return !bpf_skb_store_bytes(skb, at, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
 }

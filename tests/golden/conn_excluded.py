@@ -15,12 +15,6 @@ _NOT_YET = {
     ],
     "udp-sctp": [
         "persistence engine sip: one Call-ID, many clients",
-        "SCTP through NAT: i:INIT o:INITACK i:COOKIEECHO o:COOKIEACK o:SHUTDOWN i:SHUTDOWNACK o:SHUTDOWNCOMPLETE",
-        "SCTP through NAT: i:INIT o:ABORT",
-        "SCTP through NAT: i:INIT o:INITACK i:COOKIEECHO o:COOKIEACK i:ABORT",
-        "SCTP through DR: i:INIT i:COOKIEECHO i:DATA i:HEARTBEAT i:SHUTDOWN i:SHUTDOWNCOMPLETE",
-        "SCTP through DR: i:INIT i:COOKIEECHO i:SHUTDOWNACK",
-        "SCTP persistent",
     ],
     "stats": [
         "NAT: exact counts, crafted packets",
