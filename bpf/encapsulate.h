@@ -36,10 +36,8 @@ static __always_inline __u16 pseudo_sum_of(const struct address *source, const s
  * The sum of the packet that is to be wrapped, as it will be when it leaves. A sender on this machine may have left its checksum
  * of layer 4 to whoever sends it: then the sum of the pseudo header stands there, and what the whole will sum up to is known.
  */
-static __noinline int sum_inner(struct __sk_buff *skb, struct sending *sending, __u32 *sum)
+static __always_inline int sum_inner(struct __sk_buff *skb, struct sending *sending, __u32 *sum)
 {
-	if (!sending || !sum)
-		return -1;
 	__u32 begin = sizeof(struct ethhdr), end = begin + sending->inner.length;
 	__u32 l4 = sending->l4_offset, check_at = check_offset(sending), headers = 0, rest = 0;
 	__u16 check = 0;

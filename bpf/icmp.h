@@ -11,6 +11,7 @@ enum {
 	QUOTE_IPV4 = 576 - sizeof(struct iphdr) - sizeof(struct icmphdr),    /* RFC 1812, 4.3.2.3 */
 	QUOTE_IPV6 = 1280 - sizeof(struct ipv6hdr) - sizeof(struct icmphdr), /* RFC 4443, 2.4 */
 	LEAST_QUOTE = 28,
+	MOST_MTU = 65535,
 	ERRORS_A_SECOND = 1000,
 	ERROR_TTL = 64,
 	TOS_MASK = 0x1e,
@@ -18,7 +19,7 @@ enum {
 	LONGEST_HEADERS = 128, /* more than there is before any layer 4 that parse() accepts */
 	SUMMED_AT_ONCE = 512,  /* the most that bpf_csum_diff takes */
 	SUMMED_AT_MOST = 4,    /* so many pieces */
-	FAMILY_DIFFERENCE = sizeof(struct ipv6hdr) - sizeof(struct iphdr),
+	FAMILY_DIFFERENCE = (int)(sizeof(struct ipv6hdr) - sizeof(struct iphdr)),
 };
 
 /* An error to be sent, about what lies in the frame from `at` on, as far as it is there. */
@@ -64,6 +65,9 @@ union icmp_headers {
 		struct icmphdr icmp;
 	} ipv6;
 };
+
+/* What is still to be done with a frame, beside the actions of tc: there, where the stack has room for it again. */
+enum { THEN_TRANSMIT = -1, THEN_QUOTE = -2 };
 
 /* What one CPU works with, because the stack has no room for it; and how many errors it has sent in this second. */
 struct icmp_room {
@@ -157,13 +161,25 @@ static __noinline int send_by_route(struct __sk_buff *skb, struct icmp_room *roo
 	return bpf_redirect_neigh(fib->ifindex, &room->next, sizeof(room->next), 0);
 }
 
+/* In a way that the verifier of Linux 6.1 follows: one comparison, after which the number is made from what was compared. */
+static __always_inline bool is_between_1_and(__u64 most, __u64 *number)
+{
+	__u64 less = *number - 1;
+	only_from_here_on(less);
+	if (less >= most)
+		return false;
+	only_from_here_on(less);
+	*number = less + 1;
+	return true;
+}
+
 /* The sum of the quote, behind which there are zeros to the next multiple of 4. */
 static __always_inline __u32 sum_of_quote(struct icmp_room *room, __u64 length)
 {
 	__u32 sum = 0;
 #pragma unroll
 	for (__u32 at = 0; at < QUOTE_IPV6; at += SUMMED_AT_ONCE) {
-		if (at >= length)
+		if (at && at >= length)
 			break;
 		__u64 size = (length - at + 3) & ~3ULL;
 		if (size > SUMMED_AT_ONCE)
@@ -239,11 +255,31 @@ static __always_inline bool reshape(struct __sk_buff *skb, __be16 protocol, __u3
 	       put(skb, offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol));
 }
 
-/* The error that is described in the CPU's room takes the frame's place. */
-__noinline int send_error(struct __sk_buff *skb)
+/* The error that is described in the CPU's room takes the frame's place; so many bytes as its length says are to be quoted. */
+__noinline int send_quoted(struct __sk_buff *skb)
 {
 	struct icmp_room *room = own_room();
 	__u64 length = room ? READ_ONCE(room->error.length) : 0; /* so wide that Linux 6.1 keeps track of it */
+	if (!room || length < LEAST_QUOTE || !is_between_1_and(QUOTE_IPV6, &length))
+		return TC_ACT_SHOT;
+	bool ipv4 = is_ipv4(&room->error.to);
+	__u32 headers = ipv4 ? sizeof(room->headers.ipv4) : sizeof(room->headers.ipv6);
+	__u32 quote_at = sizeof(struct ethhdr) + headers;
+	__builtin_memset(room->bytes + length, 0, 3);
+	__u32 sum = sum_of_quote(room, length);
+	if (!reshape(skb, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), quote_at + length))
+		return TC_ACT_SHOT;
+	if (!put(skb, quote_at, room->bytes, length))
+		return TC_ACT_SHOT;
+	bool written = ipv4 ? write_ipv4_error(skb, room, length, sum) : write_ipv6_error(skb, room, length, sum);
+	return written ? send_by_route(skb, room) : TC_ACT_SHOT;
+}
+
+/* The same, quoting what lies in the frame; not too often. */
+__noinline int send_error(struct __sk_buff *skb)
+{
+	struct icmp_room *room = own_room();
+	__u64 length = room ? READ_ONCE(room->error.length) : 0;
 	if (!room || length < LEAST_QUOTE)
 		return TC_ACT_SHOT;
 	if (!within_limit(room)) {
@@ -257,20 +293,12 @@ __noinline int send_error(struct __sk_buff *skb)
 		length = QUOTE_IPV6;
 	if (bpf_skb_load_bytes(skb, room->error.at, room->bytes, length))
 		return TC_ACT_SHOT;
-	__builtin_memset(room->bytes + length, 0, 3);
 	if (room->error.forwarded && ipv4)
 		decrement_ttl((struct iphdr *)room->bytes);
 	else if (room->error.forwarded)
 		((struct ipv6hdr *)room->bytes)->hop_limit--;
-
-	__u32 headers = ipv4 ? sizeof(room->headers.ipv4) : sizeof(room->headers.ipv6);
-	__u32 quote_at = sizeof(struct ethhdr) + headers, sum = sum_of_quote(room, length);
-	if (!reshape(skb, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), quote_at + length))
-		return TC_ACT_SHOT;
-	if (!put(skb, quote_at, room->bytes, length))
-		return TC_ACT_SHOT;
-	bool written = ipv4 ? write_ipv4_error(skb, room, length, sum) : write_ipv6_error(skb, room, length, sum);
-	return written ? send_by_route(skb, room) : TC_ACT_SHOT;
+	room->error.length = length;
+	return send_quoted(skb);
 }
 
 /* Which drops the packet's sender is told about. */
@@ -552,6 +580,12 @@ static __always_inline void tuple_of(struct tuple *to, struct connection *connec
 	to->ports = *ports_of(connection);
 }
 
+/* FULLNAT: the quoted packet was of the other family before it was rewritten. */
+static __always_inline bool other_family(const struct icmp_room *room)
+{
+	return is_ipv4(&room->quoted.source) != is_ipv4(&room->related.quoted.tuple.source);
+}
+
 /* NAT and FULLNAT: the other side's slot is the tuple that the quoted packet had before it was rewritten. */
 static __noinline int restore_quote(struct __sk_buff *skb, struct icmp_room *room, struct connection *connection,
 				    bool reply)
@@ -560,13 +594,132 @@ static __noinline int restore_quote(struct __sk_buff *skb, struct icmp_room *roo
 	if (!peer || phase_of(READ_ONCE(peer->control)) != PHASE_LIVE)
 		return DROP_ENDED;
 	tuple_of(&room->quoted, peer);
-	if (is_ipv4(&room->quoted.source) != is_ipv4(&room->related.quoted.tuple.source))
-		return DROP_NO_ROUTE;
 	if (checksum_is_wrong(skb, room))
 		return DROP_CHECKSUM;
+	if (other_family(room))
+		return DROP_REASONS;
 	room->outer.source = reply ? room->quoted.destination : room->related.outer.tuple.source;
 	room->outer.destination = room->quoted.source;
 	return rewrite_related(skb, room) ? DROP_REASONS : DROP_REWRITE;
+}
+
+/*
+ * Say what an ICMP error said in the words of the family that hears of it (RFC 7915, 4.2 and 5.2). Gives the MTU, if that is what it
+ * is about, 0 if not, and less for what can't be said or is not to be believed.
+ */
+static __always_inline __s32 say_again(struct icmp_error *error, const struct related *related)
+{
+	const struct icmphdr *icmp = &related->icmp;
+	bool was_ipv4 = is_ipv4(&related->outer.tuple.source), ipv4 = is_ipv4(&error->to);
+	__u32 mtu = bpf_ntohl(icmp->rest);
+	error->type = icmp->type;
+	error->code = icmp->code;
+	error->rest = icmp->rest;
+	if (was_ipv4 ? icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED
+		     : icmp->type == ICMPV6_PACKET_TOO_BIG) {
+		error->type = ipv4 ? ICMP_DEST_UNREACH : ICMPV6_PACKET_TOO_BIG;
+		error->code = ipv4 ? ICMP_FRAG_NEEDED : 0;
+		mtu = mtu < MOST_MTU ? mtu : MOST_MTU;
+		return mtu < IPV4_LEAST_MTU ? -1 : (__s32)mtu;
+	}
+	if (was_ipv4 == ipv4)
+		return 0;
+	error->rest = 0;
+	if (icmp->type == (was_ipv4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED)) {
+		error->type = ipv4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED;
+		return 0;
+	}
+	error->type = ipv4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
+	error->code = ipv4 ? ICMP_HOST_UNREACH : ICMPV6_ADDRESS_UNREACH;
+	return icmp->type == (was_ipv4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH) ? 0 : -1;
+}
+
+/* The MTU is `more` for who hears of it, but never less than any link of its family has. */
+static __always_inline void say_mtu(struct icmp_error *error, __s32 mtu, __s32 more)
+{
+	__s32 least = is_ipv4(&error->to) ? IPV4_LEAST_MTU : IPV6_LEAST_MTU;
+	error->rest = bpf_htonl(mtu + more > least ? mtu + more : least);
+}
+
+/* The quoted packet's header as it was in the other family, with which the bytes to quote begin. */
+static __always_inline void write_quoted_header(struct icmp_room *room, bool ipv4, __u32 payload)
+{
+	const struct tuple *tuple = &room->quoted;
+	const struct ip_header *was = &room->related.quoted;
+	struct iphdr *ip = (struct iphdr *)room->bytes;
+	struct ipv6hdr *ip6 = (struct ipv6hdr *)room->bytes;
+	__builtin_memset(room->bytes, 0, sizeof(*ip6));
+	if (!ipv4) {
+		ip6->flow = bpf_htonl(0x60000000 | (__u32)was->tos << 20);
+		ip6->payload_len = bpf_htons(payload);
+		ip6->nexthdr = was->tuple.protocol;
+		ip6->hop_limit = was->ttl;
+		__builtin_memcpy(ip6->saddr, tuple->source.word, sizeof(ip6->saddr));
+		__builtin_memcpy(ip6->daddr, tuple->destination.word, sizeof(ip6->daddr));
+		return;
+	}
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->tos = was->tos;
+	ip->tot_len = bpf_htons(payload + sizeof(*ip));
+	ip->frag_off = bpf_htons(DONT_FRAGMENT);
+	ip->ttl = was->ttl;
+	ip->protocol = was->tuple.protocol;
+	ip->saddr = tuple->source.word[3];
+	ip->daddr = tuple->destination.word[3];
+	ip->check = ~fold_sum(sum_of(ip, sizeof(*ip), 0));
+}
+
+/* What the change of addresses and ports does to a sum over them, of which IPv4 has fewer words. */
+static __noinline __u64 family_difference(const struct icmp_room *room, bool ipv4)
+{
+	const struct tuple *six = ipv4 ? &room->related.quoted.tuple : &room->quoted;
+	const struct tuple *four = ipv4 ? &room->quoted : &room->related.quoted.tuple;
+	__be32 pair[2] = {four->source.word[3], four->destination.word[3]};
+	__u64 ports =
+		bpf_csum_diff(&room->related.quoted.tuple.ports, sizeof(__u32), &room->quoted.ports, sizeof(__u32), 0);
+	if (ipv4)
+		return ports + bpf_csum_diff(&six->source, 2 * sizeof(struct address), pair, sizeof(pair), 0);
+	return ports + bpf_csum_diff(pair, sizeof(pair), &six->source, 2 * sizeof(struct address), 0);
+}
+
+/* The ports and, if it was quoted, the checksum of the layer 4 that was copied behind a header. */
+static __always_inline void rewrite_copied(struct icmp_room *room, __u8 *l4, __u64 part, bool ipv4)
+{
+	bool udp = room->quoted.protocol == IPPROTO_UDP, tcp = room->quoted.protocol == IPPROTO_TCP;
+	__u16 *check = (__u16 *)(l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check)));
+	*(__u32 *)l4 = room->quoted.ports;
+	if (part < (udp ? sizeof(struct udphdr) : offsetof(struct tcphdr, urg_ptr)) || !(udp || tcp) ||
+	    (udp && !*check))
+		return;
+	__u16 made = patched(*check, family_difference(room, ipv4));
+	*check = udp && !made ? 0xffff : made;
+}
+
+/* An error about a packet of FULLNAT between the families becomes one of the other family; a new one, as the packet itself was. */
+static __noinline int translate(struct __sk_buff *skb, struct icmp_room *room)
+{
+	const struct related *related = &room->related;
+	const struct ip_header *was = &related->quoted;
+	bool ipv4 = is_ipv4(&room->quoted.source);
+	__u64 header = ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u64 most = (ipv4 ? QUOTE_IPV4 : QUOTE_IPV6) - header, part = related->end - was->l4;
+	room->error = (struct icmp_error){.from = room->quoted.destination, .to = room->quoted.source};
+	room->quoted.protocol = was->tuple.protocol;
+	__s32 mtu = say_again(&room->error, related);
+	if (mtu < 0)
+		return TC_ACT_OK;
+	if (mtu)
+		say_mtu(&room->error, mtu, ipv4 ? -FAMILY_DIFFERENCE : FAMILY_DIFFERENCE);
+	part = part < most ? part : most;
+	if (part < sizeof(struct udphdr) || !is_between_1_and(QUOTE_IPV6 - sizeof(struct ipv6hdr), &part))
+		return TC_ACT_OK;
+	write_quoted_header(room, ipv4, was->length - (was->l4 - quote_of(related)));
+	if (bpf_skb_load_bytes(skb, was->l4, room->bytes + header, part))
+		return TC_ACT_OK;
+	rewrite_copied(room, room->bytes + header, part, ipv4);
+	room->error.length = header + part;
+	return THEN_QUOTE;
 }
 
 /* What sending needs to know: NAT and FULLNAT have done their part already, so the packet goes on as one of DR does. */
@@ -612,13 +765,17 @@ static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struc
 		reason = restore_quote(skb, room, connection, reply);
 	if (reason != DROP_REASONS)
 		return drop_related(reason, room, connection, server);
+	if (rewrites(method) && other_family(room)) {
+		count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST,
+			      room->related.outer.length);
+		return translate(skb, room);
+	}
 	prepare_related(room, server_index, method, reply, sending);
 	reason = local ? DROP_REASONS : find_exit(skb, server, sending);
 	if (reason != DROP_REASONS)
 		return drop_related(reason, room, connection, server);
 	count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST, sending->length);
-	int action = local ? TC_ACT_OK : transmit(skb, sending);
-	return action == TC_ACT_SHOT ? drop_related(DROP_REWRITE, room, connection, server) : action;
+	return local ? TC_ACT_OK : THEN_TRANSMIT;
 }
 
 /* -- errors about the tunnel packets that the director made */
@@ -660,46 +817,12 @@ static __always_inline bool made_tunnel(const struct server *server, const struc
 	return tunnel->type == TUNNEL_IPIP;
 }
 
-/* A tunnel packet was too big for a link: so must no other one to that server be for a while, and what it carried was so, too. */
-static __always_inline bool learn_mtu(struct server *server, struct icmp_error *error, __u32 mtu, __u32 added,
-				      bool ipv4)
+/* A tunnel packet was too big for a link: so must be no other one to that server for a while. */
+static __always_inline void learn_mtu(struct server *server, __s32 mtu)
 {
-	__u32 least = ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU;
 	struct next_hop *hop = &server->next_hop;
-	if (mtu < IPV4_LEAST_MTU)
-		return false;
-	if (mtu < READ_ONCE(hop->mtu))
+	if ((__u32)mtu < READ_ONCE(hop->mtu))
 		WRITE_ONCE(hop->mtu, mtu < LEAST_OUTER_MTU ? LEAST_OUTER_MTU : mtu);
-	error->type = ipv4 ? ICMP_DEST_UNREACH : ICMPV6_PACKET_TOO_BIG;
-	error->code = ipv4 ? ICMP_FRAG_NEEDED : 0;
-	error->rest = bpf_htonl(mtu > added + least ? mtu - added : least);
-	return true;
-}
-
-/* Say of the packet that was carried what was said of the one that carried it, perhaps in the other family's words. */
-static __always_inline bool translate(struct icmp_error *error, struct server *server, const struct related *related,
-				      __u32 added)
-{
-	const struct icmphdr *icmp = &related->icmp;
-	bool outer_ipv4 = is_ipv4(&related->outer.tuple.source), ipv4 = is_ipv4(&error->to);
-	__u32 mtu = bpf_ntohl(icmp->rest);
-	if (outer_ipv4 && icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED)
-		return related->quoted.dont_fragment && learn_mtu(server, error, mtu & 0xffff, added, ipv4);
-	if (!outer_ipv4 && icmp->type == ICMPV6_PACKET_TOO_BIG)
-		return learn_mtu(server, error, mtu, added, ipv4);
-	error->type = icmp->type;
-	error->code = icmp->code;
-	error->rest = icmp->rest;
-	if (outer_ipv4 == ipv4)
-		return true;
-	error->rest = 0;
-	if (icmp->type == (outer_ipv4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED)) {
-		error->type = ipv4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED;
-		return true;
-	}
-	error->type = ipv4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
-	error->code = ipv4 ? ICMP_HOST_UNREACH : ICMPV6_ADDRESS_UNREACH;
-	return icmp->type == (outer_ipv4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH);
 }
 
 /*
@@ -727,8 +850,14 @@ static __noinline int relay_tunnel_error(struct __sk_buff *skb, struct icmp_room
 		.at = at,
 		.length = related->end - at < quoted->length ? related->end - at : quoted->length,
 	};
-	if (!translate(&room->error, server, related, at - quote_of(related)))
+	__s32 mtu = say_again(&room->error, related);
+	/* IPv4's routers cut what may be cut */
+	if (mtu < 0 || (mtu && !quoted->dont_fragment && is_ipv4(&related->outer.tuple.source)))
 		return TC_ACT_OK;
+	if (mtu) {
+		learn_mtu(server, mtu);
+		say_mtu(&room->error, mtu, -(__s32)(at - quote_of(related)));
+	}
 	return send_error(skb);
 }
 
@@ -739,7 +868,17 @@ __noinline int relay_icmp(struct __sk_buff *skb, __u32 l4_offset)
 	if (!room || !read_related(skb, l4_offset, &room->related))
 		return TC_ACT_OK;
 	swap_ends(&room->quoted, &room->related.quoted.tuple);
-	__u32 slot = find_slot(&room->quoted);
+	__u32 slot = find_slot(&room->quoted), zero = 0;
 	struct connection *connection = slot ? slot_at(slot - 1) : NULL;
-	return connection ? relay(skb, room, connection) : relay_tunnel_error(skb, room);
+	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
+	int action = connection ? relay(skb, room, connection) : relay_tunnel_error(skb, room);
+	if (action == THEN_TRANSMIT)
+		action = transmit(skb, sending);
+	else if (action == THEN_QUOTE)
+		action = send_quoted(skb);
+	else
+		return action;
+	if (action == TC_ACT_SHOT)
+		count(DROP_REWRITE);
+	return action;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,14 @@ class Acting:
         self.network = network
         self.server, self.server_port, self.port = "", 0, 0
         self.client_port = 0
+        self.undo: list[Callable[[], object]] = []
         network.reset()
+
+    def end(self) -> None:
+        """The network is as before."""
+        self.network.director.flush()
+        while self.undo:
+            self.undo.pop()()
 
     def ipvsadm(self, words: list[str]) -> Outcome:
         """On the director."""
@@ -118,17 +126,29 @@ class Acting:
             self.network.pass_seconds(1)
         self.network.advance(ticks % abi.TICKS_A_SECOND)
 
+    def mark(self, mark: str) -> None:
+        """What nft on the director does to packets for the web."""
+        table = (
+            "add table ip golden",
+            "add chain ip golden marks { type filter hook prerouting priority -150; }",
+            f"add rule ip golden marks tcp dport {{80, 443}} meta mark set {mark}",
+        )
+        subprocess.run(["nft", "-f", "-"], input="\n".join(table), text=True, check=True)
+        self.undo.append(lambda: subprocess.run(["nft", "delete table ip golden"], check=True))
+
     def knob(self, name: str, value: str) -> None:
         """As `sysctl` on a kernel with IPVS."""
         self.network.settings.knob[abi.Knob[name.upper()]] = int(value)
 
 
-_PHRASES: dict[str, Callable[..., None]] = {
+_PHRASES: dict[str, Callable[..., object]] = {
+    r"ipvsadm (?P<command>.+)": lambda self, command: self.ipvsadm(command.split()),
     r"((?P<server>\S+) to )?client port (?P<client_port>\d+): (?P<symbols>.+)": Acting.symbols,
     r"(?P<symbols>[io][SAFRP]+)": Acting.symbols,
     r"(?P<side>[io]):(?P<kind>[A-Z]+) \(client port (?P<client_port>\d+)\)": Acting.chunk,
     r"(?P<seconds>[\d.]+) s pass": Acting.passing,
     r"sysctl net\.ipv4\.vs\.(?P<name>\w+)=(?P<value>\d+)": Acting.knob,
+    r"packets for ports 80 and 443 get mark (?P<mark>\d+)": Acting.mark,
     r"SYN from (?P<client>\S+):(?P<sport>\d+) to port (?P<ports>[\d,]+)": Acting.syn,
     r"(?P<times>\d+) datagrams? of (?P<size>\d+) bytes from (?P<client>\S+):(?P<sport>\d+)": Acting.datagrams,
     r"an answer of (?P<size>\d+) bytes to port (?P<client_port>\d+)": Acting.answer,

@@ -235,7 +235,8 @@ class Conversing(Acting):
         self.accepted.clear()
 
     def end(self) -> None:
-        """Nobody listens on the director any more."""
+        """Nobody listens on the director any more, either."""
+        super().end()
         self.director_closes()
         for listener in self.listeners.values():
             listener.close()

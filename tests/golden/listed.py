@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from tests.ipvsadm import Outcome
 
 _ENTRY = re.compile(r"(?P<protocol>\w+) +(?P<minutes>\d+):(?P<seconds>\d\d) +(?P<state>[\w-]+) +(?P<ends>.*)")
-TOLERANCE_SECONDS = 1
-"""The kernel's clock and ours tick differently; no timeout is as short."""
 LATE_SECONDS = 2
-"""An entry whose time is over may be there for so long; the kernel's timers take longer."""
+"""Both the kernel's timers and ours may be so late; no two timeouts of one protocol are as near to each other."""
 
 Entry = tuple[str, str, str]
 
@@ -37,7 +35,7 @@ def _same_entries(seen: list[str], recorded: list[str]) -> bool:
         there = left.pop(entry, [])
         if len(there) != len(times) and max(times) >= LATE_SECONDS:
             return False
-        if any(abs(one - other) > TOLERANCE_SECONDS for one, other in zip(times, there, strict=False)):
+        if any(abs(one - other) > LATE_SECONDS for one, other in zip(times, there, strict=False)):
             return False
     return all(time < LATE_SECONDS for times in left.values() for time in times)
 

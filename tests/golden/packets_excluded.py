@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-_NOT_YET = {
-    "IPv4 NAT, same port": [
-        "UDP without a checksum",
-        "from the server: UDP without a checksum",
-    ],
+_NOT_CUT = {
     "IPv4 TUN ipip": [
         "data, IP length 1500, no DF",
-        "fragments of a TCP segment",
         "UDP, IP length 1500, no DF",
         "UDP in two fragments, in order",
         "UDP in two fragments, last first",
     ],
     "IPv4 TUN gre csum": [
         "data, IP length 1500, no DF",
-        "fragments of a TCP segment",
     ],
     "IPv4 TUN gue nocsum": [
         "data, IP length 1500, no DF",
-        "fragments of a TCP segment",
     ],
     "IPv4 TUN gue remcsum": [
         "data, IP length 1500, no DF",
-        "fragments of a TCP segment",
     ],
     "IPv4 TUN ipip, net.ipv4.vs.pmtu_disc=0": [
         "data, IP length 1500, DF",
         "data, IP length 1500, no DF",
     ],
-    "IPv6 TUN gre": [
-        "SYN, hop limit 3",
-    ],
-    "IPv6 TUN gue": [
-        "SYN, hop limit 3",
-    ],
     "IPv4 TUN to an IPv6 server": [
         "data, IP length 1500, no DF",
     ],
+}
+"""What may be cut but is too big for the tunnel: the client is told so, instead of the outer packet being cut."""
+
+_LAST_SERVICE = {
     "the last IPv4 service is deleted, an IPv6 service remains (NAT)": [
         "client > VIP",
         "server > client",
     ],
 }
-"""What is still to be made, by section."""
+"""Connections that outlive their service are kept as with any other service; IPVS lets go of all of its last one's."""
+
+_NO_CHECKSUM = {
+    "IPv4 NAT, same port": [
+        "UDP without a checksum",
+        "from the server: UDP without a checksum",
+    ],
+}
+"""A datagram without a checksum stays without one; IPVS's NAT computes one."""
+
+_WRAPPED_FRAGMENTS = {
+    section: ["fragments of a TCP segment"]
+    for section in ("IPv4 TUN ipip", "IPv4 TUN gre csum", "IPv4 TUN gue nocsum", "IPv4 TUN gue remcsum")
+}
+"""Each fragment is wrapped by itself; IPVS puts the datagram together, wraps it and cuts the outer packet."""
+
+_TUNNEL_ERRORS_6 = {section: ["SYN, hop limit 3"] for section in ("IPv6 TUN gre", "IPv6 TUN gue")}
+"""Its time ends behind the director: the client is told, which IPVS does for IPv4 only."""
 
 _QUOTED_CHECKSUMS = {
     "IPv4 NAT, same port": [
@@ -76,7 +83,11 @@ _TUNNELS_MTU = {
 """A client is told what fits the tunnel at once; IPVS's first answer is the MTU from before."""
 
 _REASONS = {
-    "not yet": _NOT_YET,
+    "not yet: a tunnel packet is not cut": _NOT_CUT,
+    "docs/differences.md: the last service of a family": _LAST_SERVICE,
+    "docs/differences.md: UDP without a checksum": _NO_CHECKSUM,
+    "docs/differences.md: fragments through a tunnel": _WRAPPED_FRAGMENTS,
+    "docs/differences.md: ICMPv6 errors about tunnel packets": _TUNNEL_ERRORS_6,
     "docs/differences.md: ICMP errors about translated packets": _QUOTED_CHECKSUMS,
     "docs/differences.md: a tunnel's path MTU": _TUNNELS_MTU,
 }

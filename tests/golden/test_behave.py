@@ -48,6 +48,11 @@ UNSAID = {
         }
         for mode in range(3)
     },
+    ("no-server", "firewall mark service without a server"): {1: ["packets for ports 80 and 443 get mark 3"]},
+    ("persistence", "mark groups 80 and 443, DR, not persistent"): {3: ["packets for ports 80 and 443 get mark 1"]},
+    ("persistence", "mark, server port given (NAT): every port goes to that port"): {
+        2: ["packets for ports 80 and 443 get mark 1"]
+    },
     ("no-server", "no route to the server"): {2: ["no route to 203.0.113.5"]},
     ("no-server", "the virtual address is not on the director (routed there only)"): {0: ["routed there"]},
     ("udp-reuse-local", "the listener of the director stands back while a service has its port"): {
@@ -71,7 +76,6 @@ class Behaving(Conversing):
         self.vip, self.cip = (VIP6, "fd00:10::2") if "IPv6" in case else (VIP, "10.10.0.2")
         if "not on the director" in case:
             self.vip = ELSEWHERE
-        self.undo: list[Callable[[], None]] = []
         self.held: list[Conversation] = []
         for name, value in re.findall(r"(conn_reuse_mode|expire_nodest_conn|nat_icmp_send)=(\d)", case):
             self.knob(name, value)
@@ -197,12 +201,6 @@ class Behaving(Conversing):
     def _router(self, command: str) -> None:
         with inside(self.network.router):
             ip(command)
-
-    def end(self) -> None:
-        """The network is as before."""
-        super().end()
-        for one in self.undo:
-            one()
 
     def listens(self, name: str, address: str) -> str:
         self.listen(name, address)

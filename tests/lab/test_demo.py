@@ -16,7 +16,12 @@ pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it builds network namespaces and loads BPF programs"),
 ]
-RIPS = {"nat": ("192.168.101.110", "192.168.101.210"), "dr": ("192.168.0.188", "192.168.0.111")}
+RIPS = {
+    "nat": ("192.168.101.110", "192.168.101.210"),
+    "dr": ("192.168.0.188", "192.168.0.111"),
+    "tun": ("203.0.113.110", "203.0.113.210"),
+    "fullnat": ("192.168.10.11", "192.168.10.12"),
+}
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -29,8 +34,9 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("hook", ["tc", "xdp"])
-@pytest.mark.parametrize("method", ["nat", "dr"])
+@pytest.mark.parametrize(
+    ("method", "hook"), [("nat", "tc"), ("nat", "xdp"), ("dr", "xdp"), ("tun", "xdp"), ("fullnat", "tc")]
+)
 def test_demo(method: str, hook: str) -> None:
     demo = start(method, "--hook", hook)
     said, complaint = demo.communicate(timeout=60)
@@ -39,6 +45,15 @@ def test_demo(method: str, hook: str) -> None:
     assert answers == [f"hello {rip}" for rip in RIPS[method] * 5]
     assert said.splitlines()[-1] == f"LVS-{method.upper()}: every answer as expected"
     assert not [name for name in command.present() if name.endswith(f"-{demo.pid}")]
+
+
+def test_demo_of_both_families() -> None:
+    demo = start("tun", "--family", "both")
+    said, complaint = demo.communicate(timeout=60)
+    assert (demo.returncode, complaint) == (0, "")
+    assert said.count("10 requests to http://") == said.count("LVS-TUN: every answer as expected") == 2
+    assert "# pylvs realserver up --method tun " in said
+    assert "2001:db8:51::200 > 2001:db8:113::210 ipip" in said
 
 
 def test_an_interrupted_demo_leaves_nothing() -> None:

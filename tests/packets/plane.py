@@ -103,7 +103,7 @@ class Plane:
             array.memory[:] = bytes(len(array.memory))
         settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
         settings.timeout[:] = self._timeouts
-        settings.watched_until = 0
+        settings.watched_until = settings.defences = 0
         knobs.write(settings, knob.defaults())
         settings.now = self._later()
         self.may_send_errors()

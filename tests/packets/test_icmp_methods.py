@@ -79,6 +79,12 @@ KINDS = {
     "6 in 4": Kind(f"tcp {VIP6}:89", f"{RIP1}:89", TUN, Tunnel(), 20),
     "6 in 4 by GUE": Kind(f"tcp {VIP6}:90", f"{RIP1}:90", TUN, GUE, 32),
 }
+MIXED = {
+    "4 to 6": Kind(f"tcp {VIP}:91", f"{RIP6}:8080", FULLNAT),
+    "6 to 4": Kind(f"tcp {VIP6}:91", f"{RIP1}:8080", FULLNAT),
+    "4 to 6, UDP": Kind(f"udp {VIP}:91", f"{RIP6}:5353", FULLNAT),
+    "6 to 4, UDP": Kind(f"udp {VIP6}:91", f"{RIP1}:5353", FULLNAT),
+}
 TUNNELS = [name for name, kind in KINDS.items() if kind.method is TUN]
 LATER = ("GUE with remcsum",)
 """What tc does not send yet, and whose errors are relayed all the same."""
@@ -98,7 +104,7 @@ def standing(loaded: Plane) -> Iterator[Plane]:
     loaded.reset()
     Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
     _ip(_EMPTY, *_SIX)
-    for kind in KINDS.values():
+    for kind in (*KINDS.values(), *MIXED.values()):
         loaded.director.add_service(VirtualService(service(kind.service), "rr"))
         loaded.director.add_server(
             service(kind.service), RealServer(endpoint(kind.server), kind.method, tunnel=kind.tunnel)
@@ -421,6 +427,76 @@ def test_a_packet_that_may_be_fragmented_is_not_the_clients_concern(director: Pl
     inner = segment(False, (CIP, CPORT), (VIP, kind.port))
     inner.flags = 0
     assert director.tc(tunnel_error(kind, too_big(False), inner)).verdict == PASS
+
+
+# -- FULLNAT between the families
+
+
+def heard(source: str, destination: str, error: Any, quote: bytes) -> bytes:
+    """An error in the other family, which is a new packet."""
+    if ":" in destination:
+        return bytes(IPv6(src=source, dst=destination, hlim=64) / error / Raw(quote))
+    return bytes(IP(src=source, dst=destination, tos=0xC0, ttl=64, id=0) / error / Raw(quote))
+
+
+def in_family(six: bool, source: tuple[str, int], destination: tuple[str, int], *, udp: bool) -> Any:
+    """A quote that was translated: the same segment, and of IPv4 a header without an identification."""
+    packet = segment(six, source, destination, udp=udp)
+    if not six:
+        packet.id = 0
+    return packet
+
+
+@pytest.mark.parametrize("part", [8, 17, 18, 20, 41, 119])
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("name", MIXED)
+def test_an_error_changes_its_family(name: str, back: bool, part: int, director: Plane) -> None:
+    kind = MIXED[name]
+    local, rip = opened(director, kind), endpoint(kind.server)
+    udp, six = "UDP" in name, kind.outside if back else kind.six
+    answer = ((vip(kind), kind.port), (client(kind), CPORT)), ((str(rip.address), rip.port), local)
+    quoted, becomes = [ends[::-1] for ends in answer[::-1]] if back else answer
+    outer = address(six, FAR6 if six else FAR, quoted[0][0])
+    whole = segment(six, *quoted, udp=udp)
+    frame = bytes(from_client(outer / too_big(six) / Raw(bytes(whole)[: (40 if six else 20) + part])))
+    outcome = director.tc(frame)
+    wanted = in_family(not six, *becomes, udp=udp)
+    if not udp and part == 17:  # half a checksum stays
+        wanted[TCP].chksum = TCP(bytes(whole[TCP])).chksum
+    quote = bytes(wanted)[: (20 if six else 40) + part]
+    # it comes from whom its hearer had sent to
+    out = heard(becomes[1][0], becomes[0][0], too_big(not six, MTU - 20 if six else MTU + 20), quote)
+    assert outcome.verdict == SENT
+    expected = with_id_of(bytes(14) + out, outcome.frame) if six else bytes(14) + out
+    assert outcome.frame[14:].hex() == expected[14:].hex()
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "becomes"),
+    [
+        ("4 to 6", (3, 3), (1, 3)),
+        ("4 to 6", (11, 0), (3, 0)),
+        ("4 to 6", (4, 0), None),
+        ("6 to 4", (1, 0), (3, 1)),
+        ("6 to 4", (3, 0), (11, 0)),
+        ("6 to 4", (4, 1), None),
+    ],
+)
+def test_other_errors_change_their_family(
+    name: str, was: tuple[int, int], becomes: tuple[int, int] | None, director: Plane
+) -> None:
+    """As far as the other one has words for them."""
+    kind = MIXED[name]
+    opened(director, kind)
+    quoted = segment(kind.six, (vip(kind), kind.port), (client(kind), CPORT))
+    errors = {1: ICMPv6DestUnreach, 3: ICMPv6TimeExceeded, 4: ICMPv6ParamProblem}
+    error = errors[was[0]](code=was[1]) if kind.six else ICMP(type=was[0], code=was[1])
+    raw = bytes(from_client(address(kind.six, FAR6 if kind.six else FAR, vip(kind)) / error / Raw(bytes(quoted))))
+    outcome = director.tc(raw)
+    assert (outcome.verdict, outcome.frame == raw) == ((SENT, False) if becomes else (PASS, True))
+    if becomes:
+        icmp = outcome.frame[54:] if kind.outside else outcome.frame[34:]
+        assert (icmp[0], icmp[1]) == becomes
 
 
 # -- the director's own

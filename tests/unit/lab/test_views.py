@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pytest
 
 NAT = topology(Lab("nat", ForwardingMethod.NAT))
+LAB_PAGE = Path(__file__).parents[3] / "docs/lab.md"
 
 DRAWING = """
 client          eth0  02:00:00:0c:00:00  110.0.0.1/24 CIP, gateway 110.0.0.254
@@ -128,3 +130,7 @@ def test_a_lab_is_not_whole_without_a_node() -> None:
     assert lab_status().whole
     assert not lab_status("router").whole
     assert as_fields(lab_status("router"))["whole"] is False
+
+
+def test_docs_show_the_lab_as_it_is_drawn() -> None:
+    assert f"```\n{drawing(topology(Lab('tun', ForwardingMethod.TUN)))}\n```" in LAB_PAGE.read_text()
