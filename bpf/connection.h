@@ -563,7 +563,7 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 			continue;
 		if (is_active(before) != is_active(after))
 			move_load(server, before, after);
-		if (after == STATE_ESTABLISHED && before != after)
+		if ((after == STATE_ESTABLISHED || after == STATE_SCTP_ESTABLISHED) && before != after)
 			assure_template(template_of(owner, peer, control));
 		__u32 deadline = deadline_after(after);
 		WRITE_ONCE(owner->deadline, deadline);

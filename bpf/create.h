@@ -23,16 +23,20 @@ static __always_inline bool hostile_source(const struct tuple *tuple)
 	return first == 0xff || (!source->half[0] && !source->word[2] && bpf_ntohl(source->word[3]) <= 1);
 }
 
-static __always_inline bool opens(__u8 tcp_flags)
+static __always_inline bool opens(__u16 tcp_flags)
 {
 	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
-static __always_inline bool may_create(const struct tuple *tuple, __u8 tcp_flags)
+static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags)
 {
 	if (hostile_source(tuple))
 		return false;
-	return tuple->protocol != IPPROTO_TCP || opens(tcp_flags) || (!(tcp_flags & TCP_RST) && knob(KNOB_SLOPPY_TCP));
+	if (tuple->protocol == IPPROTO_UDP || opens(tcp_flags))
+		return true;
+	if (tcp_flags & (TCP_RST | NO_CHUNK))
+		return false;
+	return tuple->protocol == IPPROTO_SCTP ? knob(KNOB_SLOPPY_SCTP) : knob(KNOB_SLOPPY_TCP);
 }
 
 /* drop_packet: one of so many new connections is turned away, so that the others have a chance. */
@@ -58,6 +62,14 @@ __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mar
 	return turned_away() ? refuse(created, DROP_DEFENCE) : VERDICT_REQUEST;
 }
 
+/* What the packet says of it comes when it is accounted for. To TCP's tables the same once more is no news, but to SCTP's. */
+static __always_inline __u8 first_state(__u8 protocol, __u32 method, __u16 tcp_flags)
+{
+	if (protocol == IPPROTO_SCTP)
+		return STATE_SCTP_NONE;
+	return state_after(STATE_NONE, defended(rewrites(method) ? INPUT : INPUT_ONLY), protocol, tcp_flags);
+}
+
 /* The server that is to have it. No connection is made yet. */
 __noinline int choose(struct opening *opening, __u32 tcp_flags)
 {
@@ -72,8 +84,7 @@ __noinline int choose(struct opening *opening, __u32 tcp_flags)
 		return VERDICT_UNREACHABLE;
 	}
 	created->method = server->method;
-	created->state = state_after(STATE_NONE, defended(rewrites(server->method) ? INPUT : INPUT_ONLY),
-				     opening->tuple.protocol, (__u8)tcp_flags);
+	created->state = first_state(opening->tuple.protocol, server->method, tcp_flags);
 	if (created->one_packet)
 		leave_template(created->template);
 	return VERDICT_REQUEST;

@@ -65,7 +65,7 @@ static __always_inline bool reuses_port(__u64 control)
 	__u32 state = state_of(control), mode = knob(KNOB_CONN_REUSE_MODE);
 	if (state == STATE_FIN_WAIT)
 		return mode & 2 && !rewrites(method_of(control));
-	return mode && (state == STATE_TIME_WAIT || state == STATE_CLOSE);
+	return mode && (state == STATE_TIME_WAIT || state == STATE_CLOSE || state == STATE_SCTP_CLOSED);
 }
 
 /* One that is still being made is left alone: it is as new as the packet. */
@@ -84,8 +84,8 @@ __noinline int ends_former(struct connection *connection, __u32 tcp_flags)
 		return false;
 	__u64 control = READ_ONCE(connection->control);
 	bool gone = server->phase != SERVER_AVAILABLE && knob(KNOB_EXPIRE_NODEST_CONN);
-	bool quiesced = !server->weight && knob(KNOB_EXPIRE_NODEST_CONN) && opens((__u8)tcp_flags);
-	if (!gone && !quiesced && !(opens((__u8)tcp_flags) && reuses_port(control)))
+	bool quiesced = !server->weight && knob(KNOB_EXPIRE_NODEST_CONN) && opens((__u16)tcp_flags);
+	if (!gone && !quiesced && !(opens((__u16)tcp_flags) && reuses_port(control)))
 		return false;
 	end_former(connection, control);
 	return true;

@@ -93,7 +93,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
-	if (unlikely(packet->fragment && changes_family(sending)))
+	/* a first fragment doesn't say how long its packet is, and SCTP's checksum would have to know */
+	if (unlikely(packet->fragment && (changes_family(sending) || has_other_sctp_ports(sending))))
 		return drop_tc(DROP_FRAGMENT, packet, decision);
 	enum drop_reason reason = find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
@@ -102,6 +103,8 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return TC_ACT_OK;
 	if (!account(packet, decision, verdict))
 		return drop_tc(DROP_ENDED, packet, decision);
+	if (unlikely(has_other_sctp_ports(sending)) && !mend_sctp_checksum(skb, sending))
+		return drop_tc(DROP_REWRITE, packet, decision);
 	int action = transmit(skb, sending);
 	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
 }
@@ -129,6 +132,8 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 		return TC_ACT_OK;
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
+	if (unlikely(parsed == PARSED_PORTS && packet.tuple.protocol == IPPROTO_SCTP))
+		packet.tcp_flags = sctp_flags(skb, packet.l4_offset, packet.length + sizeof(struct ethhdr));
 	if (parsed == PARSED_ICMP)
 		return led ? TC_ACT_OK : relay_icmp(skb, packet.l4_offset);
 	if (unlikely(packet.fragment)) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "outer.h"
+#include "sctp_tc.h"
 #include "toa.h"
 
 enum {
@@ -338,6 +339,26 @@ static __always_inline void prepare_fullnat(const struct packet *packet, const s
 	}
 	sending->tells_client =
 		!syn && !sending->segmented && !(decision->control & SETTLED) && !(packet->tcp_flags & TCP_RST);
+}
+
+static __always_inline bool has_other_sctp_ports(const struct sending *sending)
+{
+	return sending->from.protocol == IPPROTO_SCTP && sending->l4_offset && sending->from.ports != sending->to.ports;
+}
+
+/* Before anything else of the packet changes. A checksum of 0 is yet to be computed, by the card; one that was wrong stays wrong. */
+__noinline int mend_sctp_checksum(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending)
+		return false;
+	__u32 check, at = sending->l4_offset + offsetof(struct sctphdr, checksum);
+	if (bpf_skb_load_bytes(skb, at, &check, sizeof(check)))
+		return false;
+	if (!check)
+		return true;
+	check ^= crc_change(sending->from.ports ^ sending->to.ports,
+			    sending->length + sizeof(struct ethhdr) - sending->l4_offset);
+	return !bpf_skb_store_bytes(skb, at, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* A packet's decision, as sending needs it. */

@@ -17,12 +17,12 @@ struct packet {
 	__u32 headers;	   /* bytes of layers 3 and 4 */
 	__u32 fragment_id; /* of a fragment, as it lies in the packet */
 	__u8 options;	   /* how many bytes of them the IP header has: IPv4's options, IPv6's extension headers */
-	__u16 tcp_flags;   /* or NO_FLAGS */
+	__u16 tcp_flags;   /* SCTP: its event, see sctp.h; or one of the two below */
 	bool fragment;
 };
 
-/* What a later fragment has for flags: they are in its datagram's first one. */
-enum { NO_FLAGS = 0x100 };
+/* A later fragment: the flags are in its datagram's first one. SCTP without a chunk. To the state machines neither is an event. */
+enum { NO_FLAGS = 0x100, NO_CHUNK = 0x200 };
 
 static __always_inline bool is_later_fragment(const struct packet *packet)
 {
@@ -36,7 +36,7 @@ static __always_inline bool is_first_fragment(const struct packet *packet)
 
 enum parsed {
 	PARSED_NOT_OURS,
-	PARSED_PORTS,	       /* a whole TCP or UDP header, so that there is a tuple */
+	PARSED_PORTS,	       /* a whole TCP, UDP or SCTP header, so that there is a tuple */
 	PARSED_LATER_FRAGMENT, /* the tuple lacks its ports: they are in the datagram's first fragment */
 	PARSED_ICMP,	       /* the tuple has no ports */
 };
@@ -84,7 +84,7 @@ static __always_inline struct address ipv6_address(const __be32 *words)
 
 /* Layer 4, of which `payload` bytes are said to be there. */
 static __always_inline enum parsed parse_transport(struct cursor *cursor, __u8 protocol, __u32 header, __u32 payload,
-						   struct packet *packet)
+						   struct packet *packet, bool plain)
 {
 	packet->tcp = NULL;
 	packet->udp = NULL;
@@ -106,6 +106,12 @@ static __always_inline enum parsed parse_transport(struct cursor *cursor, __u8 p
 		packet->udp = udp;
 		packet->ports = &udp->source;
 		packet->headers = header + sizeof(struct udphdr);
+	} else if (protocol == IPPROTO_SCTP && !plain) {
+		struct sctphdr *sctp = take(cursor, struct sctphdr);
+		if (!sctp || payload < sizeof(struct sctphdr))
+			return PARSED_NOT_OURS;
+		packet->ports = &sctp->source;
+		packet->headers = header + sizeof(struct sctphdr);
 	} else {
 		return PARSED_NOT_OURS;
 	}
@@ -125,7 +131,7 @@ static __always_inline enum parsed without_ports(struct packet *packet, __u8 pro
 	packet->tuple.protocol = protocol;
 	packet->l4_offset = sizeof(struct ethhdr) + header;
 	packet->headers = header;
-	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)
+	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP)
 		return later_fragment ? PARSED_LATER_FRAGMENT : PARSED_NOT_OURS;
 	if (protocol == (packet->ip ? IPPROTO_ICMP : IPPROTO_ICMPV6) && !packet->fragment)
 		return PARSED_ICMP;
@@ -156,7 +162,7 @@ static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size,
 	bool later = ip->frag_off & bpf_htons(FRAGMENT_OFFSET);
 	if (!plain && (later || ip->protocol == IPPROTO_ICMP))
 		return without_ports(packet, ip->protocol, header, later);
-	return parse_transport(cursor, ip->protocol, header, packet->length - header, packet);
+	return parse_transport(cursor, ip->protocol, header, packet->length - header, packet, plain);
 }
 
 /*
@@ -219,7 +225,7 @@ static __always_inline enum parsed parse_ipv6(struct cursor *cursor, __u32 size,
 		return PARSED_NOT_OURS;
 	if (!plain && (later || protocol == IPPROTO_ICMPV6))
 		return without_ports(packet, protocol, header, later);
-	return parse_transport(cursor, protocol, header, packet->length - header, packet);
+	return parse_transport(cursor, protocol, header, packet->length - header, packet, plain);
 }
 
 /* `size` is the whole frame's, of which not all need lie before data_end. */

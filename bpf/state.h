@@ -2,15 +2,7 @@
 /* The kernel's state machine of a balanced TCP connection, as tables: [direction][event][state]. */
 #pragma once
 
-#include "parse.h"
-
-enum direction {
-	INPUT,	    /* client to server, when the answers come through us too */
-	OUTPUT,	    /* server to client */
-	INPUT_ONLY, /* client to server, when the answers go another way */
-	SECURE = 4, /* the same with secure_tcp, which believes in a connection only when its server does */
-	DIRECTION_SLOTS = 8,
-};
+#include "sctp.h"
 
 enum tcp_event { EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NOTHING, EVENTS };
 
@@ -75,7 +67,7 @@ static const __u8 next_state[DIRECTION_SLOTS][EVENTS][STATE_SLOTS] = {
 };
 
 /* What a listing counts as ActiveConn; all others, and all of UDP, are InActConn. */
-static const __u8 active_state[STATE_SLOTS] = {[ES] = 1, [SS] = 1, [SR] = 1, [SA] = 1};
+static const __u8 active_state[STATE_SLOTS] = {[ES] = 1, [SS] = 1, [SR] = 1, [SA] = 1, [STATE_SCTP_ESTABLISHED] = 1};
 /* clang-format on */
 
 #undef NO
@@ -103,9 +95,9 @@ static __always_inline enum tcp_event tcp_event(__u8 flags)
 
 static __always_inline __u32 state_after(__u32 state, __u32 direction, __u8 protocol, __u16 tcp_flags)
 {
-	if (unlikely(tcp_flags & NO_FLAGS))
+	if (unlikely(tcp_flags & (NO_FLAGS | NO_CHUNK)))
 		return state;
 	if (protocol != IPPROTO_TCP)
-		return STATE_UDP;
+		return unlikely(protocol == IPPROTO_SCTP) ? sctp_state_after(state, direction, tcp_flags) : STATE_UDP;
 	return next_state[direction][tcp_event(tcp_flags)][state % STATE_SLOTS];
 }

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 _NOT_YET = {
-    "udp-sctp": [
-        "SCTP through NAT: i:INIT o:INITACK i:COOKIEECHO o:COOKIEACK o:SHUTDOWN i:SHUTDOWNACK o:SHUTDOWNCOMPLETE",
-        "SCTP through NAT: i:INIT o:ABORT",
-        "SCTP through NAT: i:INIT o:INITACK i:COOKIEECHO o:COOKIEACK i:ABORT",
-        "SCTP through DR: i:INIT i:COOKIEECHO i:DATA i:HEARTBEAT i:SHUTDOWN i:SHUTDOWNCOMPLETE",
-        "SCTP through DR: i:INIT i:COOKIEECHO i:SHUTDOWNACK",
-        "SCTP persistent",
-    ],
     "stats": [
         "NAT: exact counts, crafted packets",
         "TUN: exact counts, crafted packets",

@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="ne
 
 ETH_P_IP, OUTGOING, SO_RCVBUFFORCE = 0x0800, 4, 33
 PATIENCE, SILENCE = 10.0, 0.1
-RACES = 1000
+RACES, WAITS = 3000, {"eth0": 0, "eth2": 1000}
+"""The later fragments are given a start or not: the way through XDP and its queue is longer."""
 ENTRANCES = {"eth0": "both hooks", "eth2": "tc alone"}
 
 
@@ -167,11 +168,13 @@ def test_the_hosts_own_datagram_reaches_it_backwards(wires: Wires) -> None:
         assert listener.recv(65535) == bytes(packet)[28:]
 
 
-def race(end: socket.socket, frames: Sequence[bytes], mine: Any, other: Any) -> None:
-    """Send each frame when the other side is about to send its own of the same datagram."""
+def race(end: socket.socket, frames: Sequence[bytes], mine: Any, other: Any, waits: int) -> None:
+    """Send each frame when the other side is about to send its own of the same datagram; now at once, now later."""
     for number, frame in enumerate(frames):
         mine.value = number
         while other.value < number:
+            pass
+        for _ in range(number % (waits + 1)):
             pass
         end.send(frame)
     mine.value = len(frames)
@@ -193,6 +196,7 @@ def test_first_and_later_ones_at_once(wires: Wires) -> None:
                 [toward(frames[number], entrance) for frames in cut],
                 turns[number],
                 turns[1 - number],
+                WAITS[entrance],
             ),
         )
         for number, entrance in enumerate(ENTRANCES)

@@ -40,7 +40,7 @@ MANUAL = {
         "raise its MTU",
     ),
     "fragment": (
-        "a fragment that can't be kept until its datagram's first one comes, or for a server of the other family",
+        "a fragment that can't wait for its first one, or be changed alone (another family, SCTP's port)",
         "look for reordering",
     ),
     "ended": (
