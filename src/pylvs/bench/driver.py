@@ -163,7 +163,7 @@ class Driver(Alone):
             self._under_test = opened.map_fd(f"{hook}_under_test")
             libbpf.update(self._under_test, word(0), word(program))
             if draws:
-                fill(opened.map_fd("draws"), draws)
+                fill(opened.map_fd("draws"), _spread(draws))
             fd = opened.program_fd(f"drive_{hook}")
         finally:
             opened.close()
@@ -174,6 +174,14 @@ class Driver(Alone):
         """Unload it."""
         super().close()
         os.close(self._under_test)
+
+
+def _spread(words: bytes) -> bytes:
+    """Words of 32 bits as an array map has them: each element begins at a multiple of 8 bytes."""
+    import numpy
+
+    spread: bytes = numpy.frombuffer(words, "<u4").astype("<u8").tobytes()
+    return spread
 
 
 def fill(fd: int, data: bytes) -> None:

@@ -22,8 +22,8 @@ def established(program: str, method: str, flows: int, hook: str = "xdp", direct
     return Subject(program, hook, method, direction, flows, "uniform")
 
 
-def other(program: str, method: str, value: float, **more: str) -> dict[Subject, list[float]]:
-    return {established(program, method, 1024).replace(**more): [value]}
+def other(program: str, method: str, value: int, family: str = "ipv4") -> dict[Subject, list[int]]:
+    return {established(program, method, 1024).replace(family=family): [value]}
 
 
 def new(program: str, method: str = "") -> Subject:
@@ -111,9 +111,9 @@ def test_a_method_is_held_against_the_simpler_one() -> None:
 
 def test_ipv6_is_held_against_ipv4_above_its_own_empty_program() -> None:
     floor = {Subject(EMPTY, "xdp", draw="uniform", family="ipv6"): [30]}
-    measured = rows(SAMPLES | floor | other(DIRECTOR, "dr", 91.25, family="ipv6"))
+    measured = rows(SAMPLES | floor | other(DIRECTOR, "dr", 91, family="ipv6"))
     found = [budget for budget in budgets(measured, miss=200) if "IPv6" in budget.what]
-    assert found == [Budget("XDP, 1024 flows: DR request: IPv6 of IPv4", 61.25 / 41, 1.25, "x")]
+    assert found == [Budget("XDP, 1024 flows: DR request: IPv6 of IPv4", 61 / 41, 1.25, "x")]
 
 
 def test_what_is_not_used_costs_nothing() -> None:
