@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The short way through tc, for what is most common: a whole packet of an established connection by NAT or DR, or by FULLNAT once
- * there is nothing more to tell, whose next hop is remembered. It is changed in place and leaves with the MACs that are remembered,
- * as on XDP; once a second a packet takes the complete way, through the kernel's neighbour table, so that the neighbour is probed
- * as always. What is not sent here is as it came, and nothing has been counted.
+ * there is nothing more to tell, whose next hop is remembered, and whose state stays as it is. It is changed in place and leaves
+ * with the MACs that are remembered, as on XDP; once a second a packet takes the complete way, through the kernel's neighbour
+ * table, so that the neighbour is probed as always. What is not sent here is as it came, and nothing has been counted.
  */
 #pragma once
 
@@ -87,8 +87,11 @@ __noinline int send_shortly(struct __sk_buff *skb)
 		return NOT_SENT;
 	__u32 method = method_of(decision.control);
 	struct rewriting to = rewriting_of(packet.tuple.ports, &decision, method, verdict);
-	if (!remembered_way(skb, &packet, &decision, &to, verdict, &way) || !account(&packet, &decision, verdict))
+	if (!remembered_way(skb, &packet, &decision, &to, verdict, &way) ||
+	    is_news(decision.connection, decision.control, direction_of(&decision, verdict), packet.tcp_flags))
 		return NOT_SENT;
+	put_off(decision.connection, state_of(decision.control));
+	count_forwarded(&packet, &decision, verdict);
 	count_hop(&packet);
 	write_macs(packet.eth, &way);
 	if (rewrites(method) && !rewrite_in_place(skb, &packet, &to)) {

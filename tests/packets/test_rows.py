@@ -364,7 +364,7 @@ def expect_hook(row: Row, hook: str, outcome: Outcome) -> None:
 
 
 def expect_frame(row: Row, raw: bytes, outcome: Outcome) -> None:
-    """By the complete way tc leaves the MACs to the kernel, which writes them when it sends the frame to the neighbour."""
+    """By the complete way tc leaves the MACs to the kernel, which writes them when it sends to the neighbour."""
     if row.out is None:
         assert outcome.frame == raw
         return

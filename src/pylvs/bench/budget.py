@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pylvs.bench.result import DIRECTOR, INSERT_HASH, Budget, Row, Subject
+from pylvs.bench.result import DIRECTOR, INSERT_HASH, ROOM, Budget, Row, Subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def _dr(measured: Sequence[Row], miss: float) -> Iterator[Budget]:
 
 
 def _methods(measured: Sequence[Row]) -> Iterator[Budget]:
-    """Each method over the simpler one."""
+    """Each method over the simpler one. A tunnel's packets are unwrapped by the driver, which isn't its doing."""
+    undone = next((row.over_empty / 2 for row in measured if row.subject.program == ROOM), 0)
     for method, base, limit in (
         ("nat", "dr", 20.0),
         ("tun ipip", "nat", _OVER_NAT),
@@ -49,7 +50,7 @@ def _methods(measured: Sequence[Row]) -> Iterator[Budget]:
     ):
         more, less = _established(measured, method), _established(measured, base)
         for flows in [flows for flows in more if flows in less]:
-            difference = more[flows].over_empty - less[flows].over_empty
+            difference = more[flows].over_empty - less[flows].over_empty - (undone if "tun" in method else 0)
             yield Budget(f"XDP, {flows} flows: {method.upper()} over {base.upper()}", difference, limit, "ns")
 
 

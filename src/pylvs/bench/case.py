@@ -119,6 +119,10 @@ class Bench:
         yield self._empty(Load(1, Draw.ORDERED), Hook.XDP, "ordered")
         if self.plan.full or self.plan.only:
             yield self._empty(Load(1, Draw.ORDERED, family=6), Hook.XDP, "ordered")
+            load = Load(most, wrapped=20)
+            yield Case(
+                Subject(result.ROOM, Hook.XDP, draw="uniform"), self._yardstick.driver(load, Hook.XDP, "make_room_xdp")
+            )
             for hook in Hook:
                 yield self._empty(Load(most, family=6), hook, "uniform")
                 for family in (4, 6):

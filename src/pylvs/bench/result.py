@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BARE, EMPTY, MINIMAL = "XDP_PASS alone", "empty program", "minimal LRU_HASH"
+ROOM = "room in front"
+"""Made by a program that does nothing else, and taken back by the driver, as behind every tunnel."""
 INSERT_LRU, INSERT_HASH = "LRU_HASH insert", "HASH insert"
 DIRECTOR = "director"
 

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.attach import Interface
 
 CHASE_STEPS = 64
+_YARDSTICKS = (
+    "pass_xdp",
+    "pass_tc",
+    "make_room_xdp",
+    "minimal_dr_xdp",
+    "minimal_dr_tc",
+    "insert_lru",
+    "insert_hash",
+)
 _HOUR = 3600 * abi.TICKS_A_SECOND
 _FOR_GOOD = 1 << 30
 
@@ -139,10 +148,7 @@ class Yardstick:
         opened = libbpf.Object(load.object_path("yardstick"))
         try:
             load_object(opened, {"lru_flows": lru, "hash_flows": plain})
-            self._programs = {
-                name: opened.program_fd(name)
-                for name in ("pass_xdp", "pass_tc", "minimal_dr_xdp", "minimal_dr_tc", "insert_lru", "insert_hash")
-            }
+            self._programs = {name: opened.program_fd(name) for name in _YARDSTICKS}
             self._know_service(opened)
         finally:
             opened.close()
