@@ -22,6 +22,8 @@ static __always_inline bool is_established(const struct packet *packet, struct d
 		return false;
 	decision->connection = connection;
 	decision->control = READ_ONCE(connection->control);
+	if (decision->control & HERE)
+		return false;
 	decision->server_index = connection->server;
 	decision->server = server_at(decision->server_index);
 	return decision->server && decision->server->phase == SERVER_AVAILABLE && !decision->server->local;
