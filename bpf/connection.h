@@ -578,22 +578,21 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 }
 
 /*
- * A packet of the connection was seen. False if the connection ended before it. A mark is on the owner's slot alone, so an
- * answer that comes when there may be one looks there.
+ * Does a packet do more than put off the end? Then the connection's state changes, or the sweep may have marked it. A mark is on the
+ * owner's slot alone, so an answer that comes when there may be one looks there.
  */
-static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u16 tcp_flags)
+static __always_inline bool is_news(const struct connection *connection, __u64 control, __u32 direction,
+				    __u16 tcp_flags)
 {
 	__u32 state = state_of(control);
-	bool changes = state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state;
-	bool ending = (direction & ~SECURE) == OUTPUT
-			      ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
-			      : control & EXPIRING;
-	if (unlikely(changes || ending)) {
-		if ((direction & ~SECURE) != OUTPUT)
-			return change_state(connection, direction, tcp_flags);
-		struct connection *owner = peer_of(connection);
-		return owner && peer_of(owner) == connection && change_state(owner, direction, tcp_flags);
-	}
+	if (state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state)
+		return true;
+	return (direction & ~SECURE) == OUTPUT ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
+					       : control & EXPIRING;
+}
+
+static __always_inline void put_off(struct connection *connection, __u32 state)
+{
 	__u32 before = READ_ONCE(connection->deadline);
 	__u32 deadline = deadline_after(state);
 	if (before != deadline)
@@ -603,5 +602,17 @@ static __always_inline bool refresh(struct connection *connection, __u64 control
 		if (peer)
 			WRITE_ONCE(peer->deadline, deadline);
 	}
+}
+
+/* A packet of the connection was seen. False if the connection ended before it. */
+static __always_inline bool refresh(struct connection *connection, __u64 control, __u32 direction, __u16 tcp_flags)
+{
+	if (unlikely(is_news(connection, control, direction, tcp_flags))) {
+		if ((direction & ~SECURE) != OUTPUT)
+			return change_state(connection, direction, tcp_flags);
+		struct connection *owner = peer_of(connection);
+		return owner && peer_of(owner) == connection && change_state(owner, direction, tcp_flags);
+	}
+	put_off(connection, state_of(control));
 	return true;
 }

@@ -166,20 +166,30 @@ static __always_inline void count_packet(struct statistics *statistics, enum ver
 	}
 }
 
-/* The packet is going to be forwarded: the connection's state, its end, and the counters follow it. */
-static __always_inline bool account(const struct packet *packet, const struct decision *decision, enum verdict verdict)
+static __always_inline __u32 direction_of(const struct decision *decision, enum verdict verdict)
 {
-	__u32 direction = verdict == VERDICT_REPLY		   ? OUTPUT
-			  : rewrites(method_of(decision->control)) ? INPUT
-								   : INPUT_ONLY;
-	if (decision->connection &&
-	    !refresh(decision->connection, decision->control, defended(direction), packet->tcp_flags))
-		return false;
+	if (verdict == VERDICT_REPLY)
+		return defended(OUTPUT);
+	return defended(rewrites(method_of(decision->control)) ? INPUT : INPUT_ONLY);
+}
+
+static __always_inline void count_forwarded(const struct packet *packet, const struct decision *decision,
+					    enum verdict verdict)
+{
 	if (decision->server->phase != SERVER_AVAILABLE)
-		return true;
+		return;
 	__u32 server_index = decision->server_index;
 	count_packet(bpf_map_lookup_elem(&server_statistics, &server_index), verdict, packet->length);
 	count_packet(bpf_map_lookup_elem(&service_statistics, &decision->server->service), verdict, packet->length);
+}
+
+/* The packet is going to be forwarded: the connection's state, its end, and the counters follow it. */
+static __always_inline bool account(const struct packet *packet, const struct decision *decision, enum verdict verdict)
+{
+	if (decision->connection &&
+	    !refresh(decision->connection, decision->control, direction_of(decision, verdict), packet->tcp_flags))
+		return false;
+	count_forwarded(packet, decision, verdict);
 	return true;
 }
 

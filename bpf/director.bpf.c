@@ -3,6 +3,7 @@
 #include "fragment.h"
 #include "icmp.h"
 #include "forward_xdp.h"
+#include "short_way.h"
 #include "sweep.h"
 
 /* an enum that no map refers to is not in the object's type information: this keeps those that Python needs */
@@ -200,7 +201,10 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 SEC("tc")
 int director_tc(struct __sk_buff *skb)
 {
-	return skb->pkt_type == PACKET_HOST ? balance_tc(skb, false) : TC_ACT_OK;
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
+		return TC_ACT_OK;
+	int action = is_here(skb) ? NOT_SENT : send_shortly(skb);
+	return likely(action != NOT_SENT) ? action : balance_tc(skb, false);
 }
 
 /*

@@ -21,7 +21,8 @@ enum {
 	LOCKS = 1024,	  /* stripes that serialise the creation of one tuple */
 	INTERFACES = 256, /* a direct-mapped cache, by the low bits of the index */
 	RING_HEADER = 2,
-	FRAGMENTED = 4096,     /* datagrams in fragments at one time */
+	RING_WORDS = 32,   /* of an element of a ring: each costs a look-up, which is more than reading all of one */
+	FRAGMENTED = 4096, /* datagrams in fragments at one time */
 	EARLY_FRAGMENTS = 512, /* fragments that came before the first of their datagram */
 	EARLY_SIZE = 2048,     /* bytes of such a frame */
 	EVENTS_SIZE = 1 << 20, /* bytes of the ring of events */
@@ -164,6 +165,11 @@ struct service_key {
 	__u8 pad[5];
 };
 _Static_assert(sizeof(struct service_key) == 24, "a hash key has no hidden padding");
+
+/* A ring is these one after the other: how many turns, what to add to `turns_taken`, then the server of each turn. */
+struct ring_part {
+	__u32 word[RING_WORDS];
+};
 
 /* How the data plane picks from a service's ring. */
 enum selection {

@@ -2,6 +2,7 @@
 /* The complete path: the kernel's helpers keep checksum offloads right, and its neighbour table finds the MAC. */
 #pragma once
 
+#include "client_way.h"
 #include "here.h"
 #include "outer.h"
 #include "sctp_tc.h"
@@ -108,6 +109,8 @@ __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		if (sending->request)
 			remember_next_hop(server, &fib, now_in_ticks());
+		else
+			remember_client(&source, &destination, skb->ifindex, &fib, true);
 		return fits(sending, server, fib.tot_len);
 	}
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -152,11 +155,6 @@ static __always_inline bool replace_address(struct __sk_buff *skb, const struct 
 					to->word[3], 4))
 		return false;
 	return !bpf_skb_store_bytes(skb, at, ipv4 ? &to->word[skipped] : to->word, size, 0);
-}
-
-static __always_inline bool same_address(const struct address *a, const struct address *b)
-{
-	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]));
 }
 
 /* Where the checksum of a packet's layer 4 is, 0 where it has none that depends on addresses or can be mended here. */

@@ -2,13 +2,9 @@
 /* The fast path: frames are changed in place. What it can't do right goes up to the tc program, before anything is counted. */
 #pragma once
 
+#include "client_way.h"
+#include "in_place.h"
 #include "outer.h"
-
-struct way {
-	__u64 destination_mac;
-	__u64 source_mac;
-	__u32 interface;
-};
 
 /* Null for one that the director is not attached to. */
 static __always_inline struct interface *interface_at(__u32 index)
@@ -29,21 +25,6 @@ static __always_inline bool for_this_host(const struct interface *interface, con
 	return interface && same_mac(interface->mac, eth->h_dest);
 }
 
-/*
- * A server's next hop is remembered for a second; then one packet goes up to tc, which sends it through the kernel's neighbour
- * table (so that the neighbour is probed as always) and remembers anew.
- */
-static __always_inline bool way_to_server(const struct server *server, __u32 length, struct way *way)
-{
-	const struct next_hop *hop = &server->next_hop;
-	if (!remembers(hop) || length > READ_ONCE(hop->mtu))
-		return false;
-	way->destination_mac = READ_ONCE(hop->destination_mac);
-	way->source_mac = READ_ONCE(hop->source_mac);
-	way->interface = next_hop_interface(way->destination_mac, way->source_mac);
-	return true;
-}
-
 static __noinline int look_up_client(struct xdp_md *ctx, const struct address *vip, const struct address *client,
 				     __u32 length, struct way *way)
 {
@@ -55,6 +36,7 @@ static __noinline int look_up_client(struct xdp_md *ctx, const struct address *v
 	way->destination_mac = mac_to_u64(fib.dmac);
 	way->source_mac = mac_to_u64(fib.smac);
 	way->interface = fib.ifindex;
+	remember_client(vip, client, ctx->ingress_ifindex, &fib, false);
 	return true;
 }
 
@@ -69,59 +51,22 @@ static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packe
 		WRITE_ONCE(hop->answers_until, now_in_ticks() + TICKS_A_SECOND);
 		return false;
 	}
-	struct address client = packet->tuple.destination; /* copies are pointed at: see `find` */
+	if (!to->source)
+		return false;
+	struct address known_as = client_of(packet, to);
+	if (likely(remembered_way_to_client(to->source, &known_as, ctx->ingress_ifindex, packet->length, false, way)))
+		return true;
+	struct address client = known_as; /* copies are pointed at: see `find` */
 	struct way found;
-	if (!look_up_client(ctx, to->source, to->destination ? to->destination : &client, packet->length, &found))
+	if (!look_up_client(ctx, to->source, &client, packet->length, &found))
 		return false;
 	*way = found;
 	return true;
 }
 
-static __always_inline __u16 checksum_plus(__u16 checksum, __u32 difference)
-{
-	return ~folded((__u16)~checksum + (difference & 0xffff) + (difference >> 16));
-}
-
-/* What replacing one 32-bit word does to a ones' complement sum, folded to less than 18 bits. */
-static __always_inline __u32 difference_of(__be32 from, __be32 to)
-{
-	return (~from & 0xffff) + (~from >> 16) + (to & 0xffff) + (to >> 16);
-}
-
-static __always_inline __u32 write_ipv6_address(__be32 *words, const struct address *to)
-{
-	__u32 difference = 0;
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		difference += difference_of(words[i], to->word[i]);
-		words[i] = to->word[i];
-	}
-	return difference;
-}
-
-static __always_inline __u32 write_ipv4_address(struct iphdr *ip, __be32 *address, __be32 to)
-{
-	__u32 difference = difference_of(*address, to);
-	ip->check = checksum_plus(ip->check, difference);
-	*address = to;
-	return difference;
-}
-
 static __always_inline void rewrite_xdp(struct packet *packet, const struct rewriting *to)
 {
-	__u32 difference = difference_of(*(__u32 *)packet->ports, to->ports);
-	*(__u32 *)packet->ports = to->ports;
-	if (packet->ip) {
-		if (to->source)
-			difference += write_ipv4_address(packet->ip, &packet->ip->saddr, to->source->word[3]);
-		if (to->destination)
-			difference += write_ipv4_address(packet->ip, &packet->ip->daddr, to->destination->word[3]);
-	} else if (packet->ip6) {
-		if (to->source)
-			difference += write_ipv6_address(packet->ip6->saddr, to->source);
-		if (to->destination)
-			difference += write_ipv6_address(packet->ip6->daddr, to->destination);
-	}
+	__u32 difference = write_ports(packet, to) + write_addresses(packet, to);
 	if (packet->tcp) {
 		packet->tcp->check = checksum_plus(packet->tcp->check, difference);
 	} else if (packet->udp && packet->udp->check) {
@@ -130,25 +75,11 @@ static __always_inline void rewrite_xdp(struct packet *packet, const struct rewr
 	}
 }
 
-static __always_inline void write_macs(struct ethhdr *eth, const struct way *way)
-{
-	*(__u64 *)eth = (way->destination_mac & MAC_MASK) | way->source_mac << 48;
-	*(__u32 *)((void *)eth + 8) = way->source_mac >> 16;
-}
-
 static __always_inline int leave_xdp(struct xdp_md *ctx, const struct interface *out, const struct way *way)
 {
 	if (way->interface == ctx->ingress_ifindex && out->xdp_sending == XDP_SENDING_DIRECT)
 		return XDP_TX;
 	return bpf_redirect(way->interface, 0);
-}
-
-static __always_inline void count_hop(struct packet *packet)
-{
-	if (packet->ip)
-		decrement_ttl(packet->ip);
-	else if (packet->ip6)
-		packet->ip6->hop_limit--;
 }
 
 /* The frame is not what it was any more, so there is nothing to tell of it. */

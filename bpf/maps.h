@@ -42,13 +42,13 @@ struct {
 	__type(value, struct server);
 } servers SEC(".maps");
 
-/* [0] how many turns, [1] what to add to `turns_taken`, then the server of each turn. Swapped whole. */
+/* Swapped whole. */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP);
-	__uint(max_entries, RING_HEADER);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct ring_part);
 };
 
 struct {

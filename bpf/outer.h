@@ -73,24 +73,25 @@ static __always_inline __u16 folded(__u32 sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
+/* In whole words: what was written in parts is slow to read again, for the checksum. */
 static __always_inline void fill_outer_ipv4(struct iphdr *outer, const struct server *server, const struct inner *inner)
 {
+	__u32 word[5] = {
+		0x45 | outer_tos(inner->tos) << 8 |
+			(__u32)bpf_htons(inner->length + outer_length(server, &inner->tunnel)) << 16,
+		inner->dont_fragment ? (__u32)bpf_htons(DONT_FRAGMENT) << 16 : (__u16)bpf_get_prandom_u32(),
+		inner->ttl | outer_protocol(inner) << 8,
+		server->source.word[3],
+		server->address.word[3],
+	};
 	__u32 sum = 0;
-	outer->version = 4;
-	outer->ihl = 5;
-	outer->tos = outer_tos(inner->tos);
-	outer->tot_len = bpf_htons(inner->length + outer_length(server, &inner->tunnel));
-	outer->id = inner->dont_fragment ? 0 : bpf_get_prandom_u32();
-	outer->frag_off = inner->dont_fragment ? bpf_htons(DONT_FRAGMENT) : 0;
-	outer->ttl = inner->ttl;
-	outer->protocol = outer_protocol(inner);
-	outer->check = 0;
-	outer->saddr = server->source.word[3];
-	outer->daddr = server->address.word[3];
 #pragma unroll
-	for (int i = 0; i < 10; i++)
-		sum += ((__u16 *)outer)[i];
-	outer->check = ~folded(sum);
+	for (int i = 0; i < 5; i++)
+		sum += (word[i] & 0xffff) + (word[i] >> 16);
+	word[2] |= (__u32)(__u16)~folded(sum) << 16;
+#pragma unroll
+	for (int i = 0; i < 5; i++)
+		((__u32 *)outer)[i] = word[i];
 }
 
 static __always_inline void fill_outer_ipv6(struct ipv6hdr *outer, const struct server *server,

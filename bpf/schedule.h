@@ -60,9 +60,9 @@ __noinline int find_service(const struct tuple *tuple, __u32 mark)
 	return found ? found : service_known_as(&destination, 0, tuple->protocol);
 }
 
-static __always_inline __u32 *ring_word(void *ring, __u32 index)
+static __always_inline const struct ring_part *ring_part(void *ring, __u32 number)
 {
-	return bpf_map_lookup_elem(ring, &index);
+	return bpf_map_lookup_elem(ring, &number);
 }
 
 /* A ring may be older than a change of what it names; those with weight 0 are not in it. */
@@ -73,6 +73,7 @@ static __always_inline bool may_be_chosen(const struct server *server)
 
 struct least {
 	void *ring;
+	__u32 turns;
 	bool weighted;
 	__u32 server; /* index + 1 */
 	__u64 load;
@@ -85,27 +86,38 @@ static __always_inline __u64 load_measure(__u64 load)
 	return (load >> 32) * 256 + (__u32)load;
 }
 
-static long compare_load(__u32 turn, struct least *least)
+static __always_inline void compare_load(__u32 index, struct least *least)
 {
-	__u32 *index = ring_word(least->ring, RING_HEADER + turn);
-	struct server *server = index ? server_at(*index) : NULL;
-	if (!server)
-		return 1;
+	struct server *server = server_at(index);
+	if (!server || !may_be_chosen(server))
+		return;
 	__u64 load = load_measure(READ_ONCE(server->load));
 	__u64 weight = least->weighted ? server->weight : 1;
 	/* load / weight < least->load / least->weight: the first of equals stays */
-	if (!may_be_chosen(server) || (least->server && load * least->weight >= least->load * weight))
-		return 0;
-	least->server = *index + 1;
+	if (least->server && load * least->weight >= least->load * weight)
+		return;
+	least->server = index + 1;
 	least->load = load;
 	least->weight = weight;
+}
+
+static long compare_loads(__u32 number, struct least *least)
+{
+	const struct ring_part *part = ring_part(least->ring, number);
+	if (!part)
+		return 1;
+	for (__u32 i = 0; i < RING_WORDS; i++) {
+		__u32 turn = number * RING_WORDS + i - RING_HEADER; /* of the header's words: more than any */
+		if (turn < least->turns)
+			compare_load(part->word[i], least);
+	}
 	return 0;
 }
 
 static __always_inline int select_least(void *ring, __u32 turns, bool weighted)
 {
-	struct least least = {.ring = ring, .weighted = weighted};
-	bpf_loop(turns, compare_load, &least, 0);
+	struct least least = {.ring = ring, .turns = turns, .weighted = weighted};
+	bpf_loop((RING_HEADER + turns + RING_WORDS - 1) / RING_WORDS, compare_loads, &least, 0);
 	return least.server;
 }
 
@@ -120,10 +132,14 @@ struct turning {
 static __always_inline long take_turn(struct turning *turning)
 {
 	__u64 turn = __sync_fetch_and_add(&turning->service->turns_taken, 1) + turning->start;
-	__u32 *index = ring_word(turning->ring, RING_HEADER + turn % turning->turns);
-	struct server *server = index ? server_at(*index) : NULL;
+	__u32 word = RING_HEADER + turn % turning->turns;
+	const struct ring_part *part = ring_part(turning->ring, word / RING_WORDS);
+	if (!part)
+		return 0;
+	__u32 index = part->word[word % RING_WORDS];
+	struct server *server = server_at(index);
 	if (server && may_be_chosen(server))
-		turning->server = *index + 1;
+		turning->server = index + 1;
 	return turning->server != 0;
 }
 
@@ -132,12 +148,11 @@ static long take_next_turn(__u32 turn __unused, struct turning *turning)
 	return turning->turns ? take_turn(turning) : 1;
 }
 
-static __always_inline int select_turn(void *ring, __u32 turns, struct service *service)
+static __always_inline int select_turn(void *ring, const struct ring_part *first, struct service *service)
 {
-	__u32 *start = ring_word(ring, 1);
-	struct turning turning = {.ring = ring, .service = service, .turns = turns, .start = start ? *start : 0};
-	if (!take_turn(&turning))
-		bpf_loop(turns, take_next_turn, &turning, 0);
+	struct turning turning = {.ring = ring, .service = service, .turns = first->word[0], .start = first->word[1]};
+	if (turning.turns && !take_turn(&turning))
+		bpf_loop(turning.turns, take_next_turn, &turning, 0);
 	return turning.server;
 }
 
@@ -146,19 +161,19 @@ __noinline int schedule(__u32 service_number)
 {
 	struct service *service = service_at(service_number);
 	void *ring = bpf_map_lookup_elem(&rings, &service_number);
-	__u32 *turns = ring ? ring_word(ring, 0) : NULL;
-	if (!service || !turns || !*turns)
+	const struct ring_part *first = ring ? ring_part(ring, 0) : NULL;
+	if (!service || !first)
 		return 0;
 	int chosen = 0;
 	switch (service->selection) {
 	case SELECT_TURN:
-		chosen = select_turn(ring, *turns, service);
+		chosen = select_turn(ring, first, service);
 		break;
 	case SELECT_LEAST:
-		chosen = select_least(ring, *turns, false);
+		chosen = select_least(ring, first->word[0], false);
 		break;
 	case SELECT_WEIGHTED_LEAST:
-		chosen = select_least(ring, *turns, true);
+		chosen = select_least(ring, first->word[0], true);
 		break;
 	}
 	struct server *server = chosen ? server_at(chosen - 1) : NULL;

@@ -84,6 +84,15 @@ int pass_tc(struct __sk_buff *skb __unused)
 	return TC_ACT_OK;
 }
 
+enum { OUTER = sizeof(struct iphdr) };
+
+/* What a tunnel has to do whatever else it does; the driver takes the room back. */
+SEC("xdp")
+int make_room_xdp(struct xdp_md *ctx)
+{
+	return bpf_xdp_adjust_head(ctx, -OUTER) ? XDP_ABORTED : XDP_TX;
+}
+
 static __always_inline bool is_tcp(const struct headers *headers)
 {
 	return headers->eth->h_proto == bpf_htons(ETH_P_IP) && *(__u8 *)headers->ip == NO_OPTIONS &&

@@ -32,6 +32,52 @@ def report() -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def full() -> Any:
+    done = run("--quick", "--full", "--flows", "1k", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+@pytest.mark.root
+@pytest.mark.lab
+@pytest.mark.slow
+@NEEDS_ROOT
+class TestFullReport:
+    def test_every_method_is_there_in_both_families(self, full: Any) -> None:
+        found = Counter((row["hook"], row["method"], row["family"], row["packets"]) for row in full["rows"])
+        for family in ("ipv4", "ipv6"):
+            for method in ("nat", "fullnat"):
+                for hook in ("xdp", "tc"):
+                    assert found[hook, method, family, "request"] == found[hook, method, family, "reply"] == 1
+            for method in ("tun ipip", "tun gue"):
+                assert found["xdp", method, family, "request"] == 1
+            assert found["xdp", "dr", family, "new"] >= 1
+
+    def test_so_is_every_kind_of_service(self, full: Any) -> None:
+        found = {(row["program"], row["packets"]) for row in full["rows"]}
+        for kind in ("persistent", "every port", "thresholds", "beside marks"):
+            assert {(f"director, {kind}", "request"), (f"director, {kind}", "new")} <= found
+
+    def test_a_table_really_holds_as_many_connections_as_its_memory_is_shared_by(self, full: Any) -> None:
+        memory = {budget["what"].split(":")[0]: budget for budget in full["budgets"] if "memory" in budget["what"]}
+        assert set(memory) == {"DR", "TUN", "NAT", "FULLNAT"}
+        assert all(budget["holds"] for budget in memory.values())
+
+
+@pytest.mark.root
+@pytest.mark.lab
+@pytest.mark.slow
+@NEEDS_ROOT
+def test_rows_can_be_picked() -> None:
+    done = run("--quick", "--flows", "1k", "--only", "tc director nat ipv6", "--json")
+    rows = [row for row in json.loads(done.stdout)["rows"] if row["program"] == "director"]
+    assert [(row["hook"], row["method"], row["family"], row["packets"]) for row in rows] == [
+        ("tc", "nat", "ipv6", "request"),
+        ("tc", "nat", "ipv6", "reply"),
+    ]
+
+
 @pytest.mark.root
 @pytest.mark.lab
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pylvs.director import knob
 from pylvs.director.ebpf import abi, attach, bpffs, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
-from pylvs.director.ebpf.table import Table
+from pylvs.director.ebpf.table import Table, word
 from pylvs.model import (
     Connection,
     Endpoint,
@@ -223,9 +223,14 @@ class Plane:
         return Outcome(verdict, run.data, hook, run.retval)
 
     def forgets_the_way(self) -> None:
-        """No server's next hop is known."""
+        """No server's next hop is known, and no client's."""
         for number in range(self.settings.servers_used):
             self.table.servers[number].next_hop = abi.NextHop()
+        fd = one_map(self.table.fd("director_tc"), "client_ways")
+        info = libbpf.map_info(fd)
+        for index in range(info.max_entries):
+            libbpf.update(fd, word(index), bytes(info.value_size * self.table.cpus))
+        os.close(fd)
 
     def knows_the_way(self) -> None:
         """Every server's next hop is known to XDP for a second from now, as after a packet of it went through tc."""

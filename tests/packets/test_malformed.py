@@ -157,7 +157,7 @@ def test_a_wrong_tcp_checksum_stays_wrong(hook: str, director: Plane) -> None:
     wrong = director.run(hook, changed(frame, at, bytes([frame[at] ^ 0x40])))
     assert wrong.verdict == SENT
     assert wrong.frame[at : at + 2] != right[at : at + 2]
-    assert wrong.frame[:at] + wrong.frame[at + 2 :] == right[:at] + right[at + 2 :]
+    assert wrong.frame[IP_START:at] + wrong.frame[at + 2 :] == right[IP_START:at] + right[at + 2 :]
 
 
 @pytest.mark.parametrize("hook", HOOKS)

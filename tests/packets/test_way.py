@@ -15,7 +15,22 @@ from pylvs.model import Counters, ForwardingMethod
 from tests.packets.frames import request
 from tests.packets.plane import SENT, Plane, next_hop
 from tests.packets.slots import Slots
-from tests.packets.wire import CIP, CIP2, NARROW, NARROW_MTU, NOWHERE, RIP1, RIP3, VIP, from_client, tcp, word
+from tests.packets.wire import (
+    CIP,
+    CIP2,
+    DIRECTOR_MAC,
+    MACS,
+    NARROW,
+    NARROW_MTU,
+    NOWHERE,
+    RIP1,
+    RIP3,
+    ROUTER_MAC,
+    VIP,
+    from_client,
+    tcp,
+    word,
+)
 
 pytestmark = pytest.mark.root
 
@@ -69,6 +84,55 @@ def test_a_flow_may_change_hooks(plane: Plane) -> None:
         plane.knows_the_way()
     assert len(plane.connections()) == 1
     Slots(plane).check()
+
+
+ACK = tcp(word(CIP), 5000, word(VIP), 80, flags="A")
+ANSWER = tcp(word(RIP1), 80, word(CIP), 5000, flags="A")
+
+
+def macs(to: str) -> bytes:
+    return bytes.fromhex((to + DIRECTOR_MAC).replace(":", ""))
+
+
+@pytest.mark.parametrize(("frame", "to"), [(ACK, MACS[RIP1]), (ANSWER, ROUTER_MAC)])
+def test_tc_writes_the_macs_of_a_known_way_for_a_second(frame: bytes, to: str, plane: Plane) -> None:
+    """Then it goes through the kernel's neighbour table again, which writes them itself, after us."""
+    plane.serve(WEB, f"{RIP1}:80")
+    plane.forgets_the_way()
+    assert plane.tc(SYN).verdict == SENT
+    plane.forgets_the_way()
+    for _ in range(2):
+        assert plane.tc(frame).frame[:12] == frame[:12]
+        assert plane.tc(frame).frame[:12] == macs(to)
+        plane.advance(abi.TICKS_A_SECOND - 1)
+        assert plane.tc(frame).frame[:12] == macs(to)
+        plane.advance(1)
+
+
+def test_an_answer_does_not_go_by_another_clients_way(plane: Plane) -> None:
+    """All that a CPU remembers: there are more clients than places."""
+    plane.serve(WEB, f"{RIP1}:80")
+    plane.forgets_the_way()
+    clients = [word(CIP)[:3] + bytes([last]) for last in range(1, 251)]
+    with route(f"{CIP.rpartition('.')[0]}.128/25 via {RIP3}"):
+        for client in clients:
+            assert plane.tc(tcp(client, 5000, word(VIP), 80)).verdict == SENT
+        for _ in range(2):
+            sent = [plane.tc(tcp(word(RIP1), 80, client, 5000, flags="A")).frame[:6] for client in clients]
+        assert sent[:127] == [macs(ROUTER_MAC)[:6]] * 127
+        assert sent[127:] == [macs(MACS[RIP3])[:6]] * 123
+
+
+def test_what_xdp_was_told_of_a_client_is_not_enough_for_tc(plane: Plane) -> None:
+    """What goes up is to make the kernel probe the client's neighbour."""
+    plane.serve(WEB, f"{RIP1}:80")
+    plane.knows_the_way()
+    assert plane.run("xdp", SYN).hook == "xdp"
+    plane.forgets_the_way()
+    plane.knows_the_way()
+    assert plane.run("xdp", ANSWER).hook == "xdp"
+    assert plane.run("xdp", ANSWER).frame[:12] == macs(ROUTER_MAC)
+    assert plane.tc(ANSWER).frame[:12] == ANSWER[:12]
 
 
 @pytest.mark.parametrize("hook", ["tc", "xdp"])

@@ -5,30 +5,38 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TypeVar
 
+from pylvs.bench import kind as kinds
 from pylvs.bench import result
+from pylvs.bench.answers import live
 from pylvs.bench.draws import skewed
-from pylvs.bench.driver import SYN, Alone, Draw, Driver, Hook, Load
+from pylvs.bench.driver import DRAWS, SYN, Alone, Draw, Driver, Hook, Load
 from pylvs.bench.result import Subject
 from pylvs.bench.subject import Director, Yardstick
+from pylvs.bench.traffic import established
 from pylvs.director.ebpf import libbpf
-from pylvs.model import ForwardingMethod
 from pylvs.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pylvs.bench.kind import Kind
+    from pylvs.bench.traffic import Traffic
     from pylvs.director.ebpf.attach import Interface
 
 _Subject = TypeVar("_Subject", Director, Yardstick)
 SKEW = 1.1
 _NEW_FILLED, _NEW_ADDED = 0.4, 0.2
 """How full a table is before new connections are measured, and how much of it they fill."""
-_SCHEDULERS = (("rr", 2, ForwardingMethod.DR), ("wlc", 16, ForwardingMethod.DR), ("rr", 2, ForwardingMethod.NAT))
+_FULL = 0.67
+"""How full it is when it is seen how much memory a connection takes."""
 
 
 class Plan(Value):
-    """What is asked for. A round of a case lasts `milliseconds`: by default one tick of the sweep."""
+    """What is asked for. A round of a case lasts `milliseconds`: by default one tick of the sweep.
+
+    `only`: the rows that have one of these in their label. Without, all of them if `full`, else the usual ones.
+    """
 
     flows: tuple[int, ...]
     rounds: int
@@ -37,6 +45,13 @@ class Plan(Value):
     zipf: bool = False
     new_slots: int = 1 << 20
     lines: int = 1 << 22
+    filled_slots: int = 1 << 17
+    full: bool = False
+    only: tuple[str, ...] = ()
+
+    def wants(self, subject: Subject, *, usual: bool) -> bool:
+        """Whether a row is to be measured."""
+        return any(word in subject.label for word in self.only) if self.only else self.full or usual
 
 
 class Case(Value):
@@ -83,9 +98,8 @@ class Bench:
         self._open.callback(subject.close)
         return subject
 
-    def _director(self, method: ForwardingMethod, slots: int, scheduler: str = "rr", servers: int = 2) -> Director:
-        name = f"bench-{len(self._directors)}"
-        made = self._opened(Director(self._interface, name, method, slots, scheduler=scheduler, servers=servers))
+    def _director(self, kind: Kind, slots: int) -> Director:
+        made = self._opened(Director(self._interface, f"bench-{len(self._directors)}", kind, slots))
         self._directors.append(made)
         return made
 
@@ -101,30 +115,48 @@ class Bench:
         most = max(self.plan.flows)
         for hook in Hook:
             for name, draw, listed in self._draws(most):
-                driver = self._yardstick.driver(Load(most, draw), hook, f"pass_{hook}", listed)
-                yield Case(Subject(result.EMPTY, hook, draw=name), driver)
-        driver = self._yardstick.driver(Load(1, Draw.ORDERED), Hook.XDP, "pass_xdp")
-        yield Case(Subject(result.EMPTY, Hook.XDP, draw="ordered"), driver)
+                yield self._empty(Load(most, draw), hook, name, listed)
+        yield self._empty(Load(1, Draw.ORDERED), Hook.XDP, "ordered")
+        if self.plan.full or self.plan.only:
+            yield self._empty(Load(1, Draw.ORDERED, family=6), Hook.XDP, "ordered")
+            load = Load(most, wrapped=20)
+            yield Case(
+                Subject(result.ROOM, Hook.XDP, draw="uniform"), self._yardstick.driver(load, Hook.XDP, "make_room_xdp")
+            )
+            for hook in Hook:
+                yield self._empty(Load(most, family=6), hook, "uniform")
+                for family in (4, 6):
+                    load = Load(1, Draw.LISTED, reply=True, family=family, to_locals=True)
+                    yield self._empty(load, hook, "listed", bytes(4 * DRAWS))
 
-    def _established(self, named: int) -> Iterator[Case]:
+    def _empty(self, load: Load, hook: Hook, draw: str, listed: bytes = b"") -> Case:
+        about = Subject(result.EMPTY, hook, draw=draw, family=f"ipv{load.family}")
+        return Case(about, self._yardstick.driver(load, hook, f"pass_{hook}", listed))
+
+    def _established(self, named: int) -> list[Case]:
         flows, slots = int(named * 2 * self.plan.load), named * 2
+        draws = list(self._draws(named))
         yardstick = self._opened(Yardstick(self._interface, lru=slots))
         yardstick.insert(flows)
-        directors = {method: self._director(method, slots) for method in (ForwardingMethod.DR, ForwardingMethod.NAT)}
-        for director in directors.values():
-            director.establish(flows)
-            director.stop()
+        cases = []
         for hook in Hook:
-            for name, draw, listed in self._draws(named):
-                load = Load(flows, draw)
+            for name, draw, listed in draws:
                 about = Subject(result.MINIMAL, hook, "dr", "request", flows, name)
-                yield Case(about, yardstick.driver(load, hook, f"minimal_dr_{hook}", listed))
-                about = about.replace(program=result.DIRECTOR)
-                for method, director in directors.items():
-                    yield Case(about.replace(method=method.value), director.driver(load, hook, listed), director)
-                replies = directors[ForwardingMethod.NAT]
-                driver = replies.driver(load.replace(reply=True), hook, listed)
-                yield Case(about.replace(method="nat", direction="reply"), driver, replies)
+                cases.append(Case(about, yardstick.driver(Load(flows, draw), hook, f"minimal_dr_{hook}", listed)))
+        extras = kinds.EXTRAS if named == min(self.plan.flows) else ()
+        for kind in (*kinds.ESTABLISHED, *extras):
+            wanted = [one for one in established(kind, flows, draws) if self.plan.wants(one[0], usual=kind.usual)]
+            cases += self._of_kind(kind, slots, flows, wanted)
+        return sorted(cases, key=lambda case: case.subject.hook != Hook.XDP)
+
+    def _of_kind(self, kind: Kind, slots: int, flows: int, wanted: Sequence[Traffic]) -> Iterator[Case]:
+        if not wanted:
+            return
+        director = self._director(kind, slots)
+        director.establish(flows)
+        director.stop()
+        for about, load, listed in wanted:
+            yield Case(about, director.driver(load, Hook(about.hook), listed), director)
 
     def _new(self) -> Iterator[Case]:
         """Every packet opens a connection; the tables go from 0.4 to 0.6."""
@@ -136,10 +168,22 @@ class Bench:
         for name, program in ((result.INSERT_LRU, "insert_lru"), (result.INSERT_HASH, "insert_hash")):
             yardstick.insert(filled, program)
             yield Case(about.replace(program=name), yardstick.driver(load, Hook.XDP, program), packets=packets)
-        for scheduler, servers, method in _SCHEDULERS:
-            director = self._director(method, slots, scheduler, servers)
-            director.establish(filled, acknowledged=False)
-            director.stop()
-            name = f"{result.DIRECTOR}, {scheduler} of {servers}"
-            driver = director.driver(load, Hook.XDP)
-            yield Case(about.replace(program=name, method=method.value), driver, director, packets)
+        for kind in kinds.NEW:
+            row = about.replace(program=kind.program, method=kind.way, family=f"ipv{kind.family}")
+            if self.plan.wants(row, usual=kind.usual):
+                director = self._director(kind, slots)
+                director.establish(filled, acknowledged=False)
+                director.stop()
+                yield Case(row, director.driver(load, Hook.XDP), director, packets)
+
+    def filled(self) -> dict[str, tuple[int, float]]:
+        """By method, the slots that a connection takes, and the bytes, of a table as full as it may get."""
+        if not self.plan.full:
+            return {}
+        found = {}
+        for kind in kinds.FILLED:
+            director = self._director(kind, self.plan.filled_slots)
+            director.establish(int(self.plan.filled_slots * _FULL), acknowledged=False)
+            director.check()
+            found[kind.method.value.upper()] = kind.slots, len(director.table.connections.memory) / live(director.table)
+        return found

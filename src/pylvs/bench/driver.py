@@ -25,7 +25,7 @@ DRAWS = 1 << 20
 
 PORT = 80
 SYN, ACK = 0x02, 0x10
-_FRAME = 64
+_FRAME = {4: 64, 6: 74}
 _TTL, _TCP = 64, 6
 
 
@@ -47,7 +47,10 @@ class Draw(IntEnum):
 
 
 class Load(Value):
-    """The packets of one measurement. Flow i is of server i modulo `servers`, a power of two."""
+    """The packets of one measurement. Flow i is of server i modulo `servers`, a power of two.
+
+    `to_locals`: replies to FULLNAT's local addresses, by a list of answers. `wrapped`: the bytes that a tunnel adds.
+    """
 
     flows: int
     draw: Draw = Draw.UNIFORM
@@ -55,6 +58,9 @@ class Load(Value):
     reply: bool = False
     first: int = 0
     servers: int = 2
+    family: int = 4
+    to_locals: bool = False
+    wrapped: int = 0
 
 
 _ANY = Load(1)
@@ -78,7 +84,7 @@ def _macs(interface: Interface) -> bytes:
 def _constants(load: Load, interface: Interface) -> bytes:
     """`load` of bpf/bench.bpf.c."""
     return struct.pack(
-        "<12sBBHIIII4s2sHII",
+        "<12sBBHIIII4s2sHIIIIII12s",
         _macs(interface),
         _TTL,
         _TCP,
@@ -92,20 +98,28 @@ def _constants(load: Load, interface: Interface) -> bytes:
         load.reply,
         int(IPv4Address(place.SERVERS[0])),
         load.servers - 1,
+        int(IPv4Address(place.LOCALS[0])) if load.to_locals else 0,
+        load.wrapped,
+        _FRAME[load.family],
+        load.family == 6,
+        place.PREFIX.packed[:12],
     )
 
 
 def frame(load: Load, interface: Interface) -> bytes:
     """The packet before the driver puts a flow into it. Nothing here looks at checksums."""
-    ip = struct.pack("!BBHHHBBH8x", 0x45, 0, 40, 0, 0x4000, _TTL, _TCP, 0)
+    if load.family == 4:
+        kind, ip = b"\x08\x00", struct.pack("!BBHHHBBH8x", 0x45, 0, 40, 0, 0x4000, _TTL, _TCP, 0)
+    else:
+        kind, ip = b"\x86\xdd", struct.pack("!IHBB32x", 6 << 28, 20, _TCP, _TTL)
     tcp = struct.pack("!HHIIBBHHH", 0, 0, 1, 1, 5 << 4, load.flags, 0xFFFF, 0, 0)
-    return (_macs(interface) + b"\x08\x00" + ip + tcp).ljust(_FRAME, b"\0")
+    return (_macs(interface) + kind + ip + tcp).ljust(_FRAME[load.family], b"\0")
 
 
-def _context(hook: Hook, interface: Interface) -> bytes:
+def _context(hook: Hook, interface: Interface, length: int) -> bytes:
     """`struct xdp_md` or the start of `struct __sk_buff`: the packet came in by the interface."""
     if hook is Hook.XDP:
-        return struct.pack("<6I", 0, _FRAME, 0, interface.index, 0, 0)
+        return struct.pack("<6I", 0, length, 0, interface.index, 0, 0)
     return struct.pack("<11I", *[0] * 10, interface.index)
 
 
@@ -115,7 +129,8 @@ class Alone:
     def __init__(self, hook: Hook, interface: Interface, program: int, load: Load = _ANY) -> None:
         self._fd = os.dup(program)
         self._hook = hook
-        self._frame, self._context = frame(load, interface), _context(hook, interface)
+        self._frame = frame(load, interface)
+        self._context = _context(hook, interface, len(self._frame))
         self._last = 0
         self.packets = 0
 
@@ -148,7 +163,7 @@ class Driver(Alone):
             self._under_test = opened.map_fd(f"{hook}_under_test")
             libbpf.update(self._under_test, word(0), word(program))
             if draws:
-                fill(opened.map_fd("draws"), draws)
+                fill(opened.map_fd("draws"), _spread(draws))
             fd = opened.program_fd(f"drive_{hook}")
         finally:
             opened.close()
@@ -159,6 +174,14 @@ class Driver(Alone):
         """Unload it."""
         super().close()
         os.close(self._under_test)
+
+
+def _spread(words: bytes) -> bytes:
+    """Words of 32 bits as an array map has them: each element begins at a multiple of 8 bytes."""
+    import numpy
+
+    spread: bytes = numpy.frombuffer(words, "<u4").astype("<u8").tobytes()
+    return spread
 
 
 def fill(fd: int, data: bytes) -> None:

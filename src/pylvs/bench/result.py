@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BARE, EMPTY, MINIMAL = "XDP_PASS alone", "empty program", "minimal LRU_HASH"
+ROOM = "room in front"
+"""Made by a program that does nothing else, and taken back by the driver, as behind every tunnel."""
 INSERT_LRU, INSERT_HASH = "LRU_HASH insert", "HASH insert"
 DIRECTOR = "director"
 
 
 class Subject(Value):
-    """What a row is about. `flows` 0: it doesn't matter. `direction` is request, reply or new (connections only)."""
+    """What a row is about. `flows` 0: it doesn't matter. `direction` is request, reply or new (connections only).
+
+    `draw` says in which order flows come: uniform (at random), ordered, listed (at random, from a list), zipf.
+    """
 
     program: str
     hook: str
@@ -24,12 +29,19 @@ class Subject(Value):
     direction: str = ""
     flows: int = 0
     draw: str = ""
+    family: str = "ipv4"
+
+    @property
+    def label(self) -> str:
+        """All of it in one line, by which it can be picked out."""
+        words = (self.hook, self.program, self.method, self.family, self.direction, str(self.flows), self.draw)
+        return " ".join(word for word in words if word)
 
 
 class Row(Value):
     """Nanoseconds a packet: median, least and most of all rounds; above the empty program; in yardsticks.
 
-    The yardstick is the minimal DR program for established packets, LRU_HASH's insertion for new connections.
+    The yardstick is the minimal DR program for established packets, LRU_HASH's insertion for new connections; of IPv4.
     """
 
     subject: Subject
@@ -64,15 +76,16 @@ class Report(Value):
 
 
 def _empty_of(subject: Subject) -> Subject:
-    return Subject(EMPTY, subject.hook, draw=subject.draw)
+    return Subject(EMPTY, subject.hook, draw=subject.draw, family=subject.family)
 
 
 def _yardstick_of(subject: Subject) -> Subject | None:
     if not subject.direction:
         return None
     if subject.direction == "new":
-        return subject.replace(program=INSERT_LRU, method="")
-    return subject.replace(program=MINIMAL, method="dr", direction="request")
+        return subject.replace(program=INSERT_LRU, method="", family="ipv4")
+    draw = "uniform" if subject.draw == "listed" else subject.draw
+    return subject.replace(program=MINIMAL, method="dr", direction="request", family="ipv4", draw=draw)
 
 
 def rows(samples: Mapping[Subject, Sequence[float]]) -> list[Row]:
@@ -85,30 +98,3 @@ def rows(samples: Mapping[Subject, Sequence[float]]) -> list[Row]:
         ratio = over[subject] / yardstick if yardstick else None
         made.append(Row(subject, middle[subject], min(values), max(values), over[subject], ratio))
     return made
-
-
-def budgets(measured: Sequence[Row], miss: float) -> list[Budget]:
-    """Those of the design that one packet at a time can show. The smallest number of flows is the one in caches."""
-    dr = _established(measured, "dr")
-    nat = _established(measured, "nat")
-    found = []
-    for flows in sorted(dr):
-        hot = flows == min(dr)
-        where = f"XDP, DR, {flows} flows"
-        ratio = dr[flows].ratio or 0
-        found.append(Budget(f"{where}: of the minimal LRU_HASH program", ratio, 1.0 if hot else 0.5, "x"))
-        if not hot:
-            found.append(Budget(f"{where}: cache misses", dr[flows].over_empty / miss, 1.5))
-    for flows in sorted(nat.keys() & dr.keys()):
-        more = nat[flows].over_empty - dr[flows].over_empty
-        found.append(Budget(f"XDP, {flows} flows: NAT over DR", more, 20.0, "ns"))
-    new = {row.subject.program: row.over_empty for row in measured if row.subject.direction == "new"}
-    for name, value in new.items():
-        if "wlc" in name and new.get(INSERT_HASH):
-            found.append(Budget(f"new connection, {name}: of a HASH insertion", value / new[INSERT_HASH], 0.6, "x"))
-    return found
-
-
-def _established(measured: Sequence[Row], method: str) -> dict[int, Row]:
-    wanted = Subject(DIRECTOR, "xdp", method, "request", draw="uniform")
-    return {row.subject.flows: row for row in measured if row.subject.replace(flows=0) == wanted}

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pylvs import __version__
 from pylvs.bench import place
+from pylvs.bench.budget import budgets, memory
 from pylvs.bench.case import Bench
 from pylvs.bench.measure import measure, miss
-from pylvs.bench.result import Report, budgets, rows
+from pylvs.bench.result import Report, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ def run(plan: Plan, cpu: int | None, progress: Progress) -> Report:
         progress.say("measuring")
         measured = rows(measure(bench.cases, plan, progress.step))
         bench.check()
+        found = [*budgets(measured, one_miss), *memory(bench.filled())]
     finally:
         bench.close()
     settings = {"rounds": plan.rounds, "milliseconds": plan.milliseconds, "load": plan.load}
-    return Report(_machine(), settings, one_miss, measured, budgets(measured, one_miss))
+    return Report(_machine(), settings, one_miss, measured, found)
 
 
 def _machine() -> dict[str, object]:

@@ -8,7 +8,8 @@ import time
 from ipaddress import IPv4Address
 
 from pylvs.bench import place
-from pylvs.bench.driver import ACK, PORT, SYN, Draw, Driver, Hook, Load, fill, load_object
+from pylvs.bench.answers import answers, settle
+from pylvs.bench.driver import ACK, DRAWS, PORT, SYN, Draw, Driver, Hook, Load, fill, load_object
 from pylvs.director.ebpf import abi, libbpf, load
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.registry import Registry
@@ -16,18 +17,26 @@ from pylvs.director.ebpf.ring import swap_rings
 from pylvs.director.ebpf.route import Way
 from pylvs.director.ebpf.table import word
 from pylvs.errors import DataPlaneError
-from pylvs.model import Endpoint, ForwardingMethod, Protocol, RealServer, VirtualAddress, VirtualService
+from pylvs.model import ForwardingMethod, Protocol
 from pylvs.scheduler import SCHEDULERS, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pylvs.bench.kind import Kind
     from pylvs.director.ebpf.attach import Interface
 
 CHASE_STEPS = 64
+_YARDSTICKS = (
+    "pass_xdp",
+    "pass_tc",
+    "make_room_xdp",
+    "minimal_dr_xdp",
+    "minimal_dr_tc",
+    "insert_lru",
+    "insert_hash",
+)
 _HOUR = 3600 * abi.TICKS_A_SECOND
 _FOR_GOOD = 1 << 30
-_SERVICE = VirtualAddress(Protocol.TCP, Endpoint(IPv4Address(place.VIP), PORT))
-_SLOTS_OF = {ForwardingMethod.DR: 1, ForwardingMethod.NAT: 2}
 
 
 def _wire(mac: str) -> bytes:
@@ -35,37 +44,33 @@ def _wire(mac: str) -> bytes:
 
 
 class Director:
-    """A live data plane with one service. `flows` connections fill `slots_of(method)` slots each."""
+    """A live data plane with one service. `flows` connections fill `kind.slots` slots each."""
 
-    def __init__(
-        self,
-        interface: Interface,
-        name: str,
-        method: ForwardingMethod,
-        slots: int,
-        *,
-        scheduler: str = "rr",
-        servers: int = 2,
-    ) -> None:
+    def __init__(self, interface: Interface, name: str, kind: Kind, slots: int) -> None:
         self.interface = interface
-        self._servers = servers
-        self.table = load.load(str(place.PINS / name), Capacity(slots * _SLOTS_OF[method], 16, 64))
-        self._add_service(method, scheduler, servers)
+        self.kind = kind
+        self.table = load.load(str(place.PINS / name), Capacity(slots * kind.slots, 128, 64))
+        self._add_services()
         self._keep_connections()
         self._know_interface()
         self.drivers: list[Driver] = []
 
-    def _add_service(self, method: ForwardingMethod, scheduler: str, servers: int) -> None:
+    def _add_services(self) -> None:
         registry = Registry(self.table)
-        number = registry.add_service(VirtualService(_SERVICE, scheduler))
+        service = self.kind.service
+        number = registry.add_service(service)
         slots = []
-        for turn in range(servers):
-            endpoint = Endpoint(IPv4Address(place.SERVERS[turn]), PORT)
-            slots.append(registry.add_server(number, RealServer(endpoint, method), Way(), abi.Pool()))
+        for turn in range(self.kind.servers):
+            pool = registry.pack_pool(service.local_addresses)
+            way = Way(source=place.address(place.OWN, self.kind.family))
+            slots.append(registry.add_server(number, self.kind.server(turn), way, pool))
             self._know_server(slots[-1], place.server_mac(turn))
         swap_rings(self.table, {number: (Ring(tuple(range(len(slots)))), slots)})
-        self.table.services[number].selection = int(SCHEDULERS[scheduler].selection)
-        registry.publish_service(_SERVICE)
+        self.table.services[number].selection = int(SCHEDULERS[service.scheduler].selection)
+        registry.publish_service(service.id)
+        for other in self.kind.others:
+            registry.add_service(other)
+            registry.publish_service(other.id)
 
     def _know_server(self, slot: int, mac: str) -> None:
         """In production the tc program asks the kernel for this once a second; here it holds for good."""
@@ -97,16 +102,23 @@ class Director:
 
     def driver(self, load: Load, hook: Hook, draws: bytes = b"") -> Driver:
         """Packets for this director."""
-        made = Driver(
-            load.replace(servers=self._servers), hook, self.interface, self.table.fd(f"director_{hook}"), draws
-        )
+        load = load.replace(servers=self.kind.servers, family=self.kind.family, wrapped=self.kind.wrapped)
+        if load.to_locals:
+            draws = answers(self.table, DRAWS)
+        made = Driver(load, hook, self.interface, self.table.fd(f"director_{hook}"), draws)
         self.drivers.append(made)
         return made
 
     def establish(self, flows: int, *, first: int = 0, acknowledged: bool = True) -> None:
         """Open so many connections; all but the first packet of a handshake can be left out."""
-        for flags in (SYN, ACK) if acknowledged else (SYN,):
-            self.driver(Load(flows, Draw.ORDERED, flags, first=first), Hook.XDP).run(flows)
+        fullnat = self.kind.method is ForwardingMethod.FULLNAT
+        opening = Load(flows, Draw.ORDERED, SYN, first=first)
+        # XDP leaves FULLNAT's handshake to tc, which tells the server who the client is
+        self.driver(opening, Hook.TC if fullnat else Hook.XDP).run(flows)
+        if fullnat:
+            settle(self.table)
+        if acknowledged:
+            self.driver(opening.replace(flags=ACK), Hook.XDP).run(flows)
 
     def check(self) -> None:
         """Raises `DataPlaneError` unless every packet so far was forwarded."""
@@ -114,7 +126,8 @@ class Director:
         sent, forwarded = sum(driver.packets for driver in self.drivers), totals[1] + totals[2]
         if forwarded != sent:
             drops = ", ".join(f"{count} {reason}" for reason, count in self.table.drops().items() if count)
-            what = f"only {forwarded} of the benchmark's {sent} packets were forwarded"
+            kind = f"{self.kind.program}, {self.kind.way}, IPv{self.kind.family}"
+            what = f"{kind}: only {forwarded} of the benchmark's {sent} packets were forwarded"
             raise DataPlaneError(f"{what} ({drops or 'passed'})")
 
     def close(self) -> None:
@@ -135,10 +148,7 @@ class Yardstick:
         opened = libbpf.Object(load.object_path("yardstick"))
         try:
             load_object(opened, {"lru_flows": lru, "hash_flows": plain})
-            self._programs = {
-                name: opened.program_fd(name)
-                for name in ("pass_xdp", "pass_tc", "minimal_dr_xdp", "minimal_dr_tc", "insert_lru", "insert_hash")
-            }
+            self._programs = {name: opened.program_fd(name) for name in _YARDSTICKS}
             self._know_service(opened)
         finally:
             opened.close()

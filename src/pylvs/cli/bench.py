@@ -28,7 +28,7 @@ def _flows(text: str) -> int:
 def _plan(flows: tuple[str, ...], rounds: int, milliseconds: float, load: float, *, zipf: bool, quick: bool) -> Plan:
     numbers = tuple(sorted({_flows(text) for text in flows or (_QUICK if quick else _USUAL)}))
     if quick:
-        return Plan(numbers, 2, 0.2, load, zipf, new_slots=1 << 12, lines=1 << 12)
+        return Plan(numbers, 2, 0.2, load, zipf, new_slots=1 << 12, lines=1 << 12, filled_slots=1 << 12)
     return Plan(numbers, rounds, milliseconds, load, zipf)
 
 
@@ -52,6 +52,8 @@ def _cpu(_context: click.Context, _option: click.Parameter, number: int | None) 
 )
 @click.option("--cpu", type=int, callback=_cpu, help="Where to measure. [the last one]")
 @click.option("--quick", is_flag=True, help="Only whether everything runs: two short rounds over small tables.")
+@click.option("--full", is_flag=True, help="Every method, family and kind of service, and the memory of a connection.")
+@click.option("--only", metavar="WORDS", multiple=True, help="Of all these, rows with WORDS in their label.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 def bench(
     *,
@@ -62,6 +64,8 @@ def bench(
     milliseconds: float,
     cpu: int | None,
     quick: bool,
+    full: bool,
+    only: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Nanoseconds a packet of each hook and forwarding method, beside an empty program and the least that a DR director
@@ -69,7 +73,7 @@ def bench(
 
     It measures in namespaces of its own, so the machine's network and a running director stay as they are.
     """
-    plan = _plan(flows, rounds, milliseconds, load, zipf=zipf, quick=quick)
+    plan = _plan(flows, rounds, milliseconds, load, zipf=zipf, quick=quick).replace(full=full, only=only)
     from pylvs.bench.run import run
 
     with view.watching() as progress:

@@ -13,9 +13,21 @@ from rich.table import Table
 from pylvs.bench.result import Budget, Report, Row
 from pylvs.views.lab import console
 
-_ROWS = ("Program", "Hook", "Method", "Packets", "Flows", "Draw", "ns", "min..max", "over empty", "x yardstick")
+_ROWS = (
+    "Program",
+    "Hook",
+    "Method",
+    "Family",
+    "Packets",
+    "Flows",
+    "Draw",
+    "ns",
+    "min..max",
+    "over empty",
+    "x yardstick",
+)
 _BUDGETS = ("Budget", "Value", "Limit", "Holds")
-_FIRST_NUMBER = {_ROWS: 6, _BUDGETS: 1}
+_FIRST_NUMBER = {_ROWS: 7, _BUDGETS: 1}
 
 
 class Watch:
@@ -85,6 +97,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         about.program,
         about.hook,
         about.method,
+        about.family,
         about.direction,
         str(about.flows or ""),
         about.draw,
@@ -106,6 +119,7 @@ def _row_fields(row: Row) -> dict[str, object]:
         "program": about.program,
         "hook": str(about.hook),
         "method": about.method or None,
+        "family": about.family,
         "packets": about.direction or None,
         "flows": about.flows or None,
         "draw": about.draw or None,

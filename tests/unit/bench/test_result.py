@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from pylvs.bench.budget import budgets, memory
 from pylvs.bench.result import (
     DIRECTOR,
     EMPTY,
     INSERT_HASH,
     INSERT_LRU,
     MINIMAL,
+    ROOM,
     Budget,
     Row,
     Subject,
-    budgets,
     rows,
 )
 
 
 def established(program: str, method: str, flows: int, hook: str = "xdp", direction: str = "request") -> Subject:
     return Subject(program, hook, method, direction, flows, "uniform")
+
+
+def other(program: str, method: str, value: int, family: str = "ipv4") -> dict[Subject, list[int]]:
+    return {established(program, method, 1024).replace(family=family): [value]}
 
 
 def new(program: str, method: str = "") -> Subject:
@@ -93,3 +98,34 @@ def test_budgets_are_those_of_the_design() -> None:
 
 def test_what_was_not_measured_has_no_budget() -> None:
     assert budgets([], miss=200) == []
+
+
+def test_a_method_is_held_against_the_simpler_one() -> None:
+    room = {Subject(ROOM, "xdp", draw="uniform"): [45]}
+    measured = rows(SAMPLES | room | other(DIRECTOR, "tun ipip", 100) | other(DIRECTOR, "fullnat", 110))
+    over = [budget for budget in budgets(measured, miss=200) if "over NAT" in budget.what]
+    assert over == [
+        Budget("XDP, 1024 flows: TUN IPIP over NAT", 14, 30.0, "ns"),
+        Budget("XDP, 1024 flows: FULLNAT over NAT", 34, 30.0, "ns"),
+    ]
+    assert [budget.holds for budget in over] == [True, False]
+
+
+def test_ipv6_is_held_against_ipv4_above_its_own_empty_program() -> None:
+    floor = {Subject(EMPTY, "xdp", draw="uniform", family="ipv6"): [30]}
+    measured = rows(SAMPLES | floor | other(DIRECTOR, "dr", 91, family="ipv6"))
+    found = [budget for budget in budgets(measured, miss=200) if "IPv6" in budget.what]
+    assert found == [Budget("XDP, 1024 flows: DR request: IPv6 of IPv4", 61 / 41, 1.25, "x")]
+
+
+def test_what_is_not_used_costs_nothing() -> None:
+    measured = rows(SAMPLES | other(f"{DIRECTOR}, beside marks", "dr", 68))
+    found = [budget for budget in budgets(measured, miss=200) if "marks" in budget.what]
+    assert found == [Budget("XDP, DR, 1024 flows: beside marks, over none of it", 2, 3.0, "ns")]
+
+
+def test_memory_is_held_against_what_a_method_may_take() -> None:
+    assert memory({"DR": (1, 95.5), "NAT": (2, 193)}) == [
+        Budget("DR: memory of a connection, a table 0.67 full", 95.5, 96.0, "B"),
+        Budget("NAT: memory of a connection, a table 0.67 full", 193, 192.0, "B"),
+    ]

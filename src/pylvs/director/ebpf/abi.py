@@ -22,6 +22,7 @@ PROBES = 8
 LOCKS = 1024
 INTERFACES = 256
 RING_HEADER = 2
+RING_WORDS = 32
 FRAGMENTED = 4096
 EARLY_FRAGMENTS = 512
 EARLY_SIZE = 2048
@@ -347,6 +348,14 @@ class ServiceKey(Structure):
         ("protocol", c_uint8),
         ("pad", c_uint8 * 5),
     )
+
+
+class RingPart(Structure):
+    """struct ring_part: 128 bytes"""
+
+    word: Array[c_uint32]
+
+    _fields_ = (("word", c_uint32 * 32),)
 
 
 class Statistics(Structure):

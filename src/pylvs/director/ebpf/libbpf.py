@@ -14,7 +14,7 @@ from pylvs.errors import DataPlaneError, NotSupportedHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 MAP_TYPE_ARRAY = 2
@@ -224,8 +224,8 @@ def possible_cpus() -> int:
     return _check(_lib().libbpf_num_possible_cpus(), "count CPUs")
 
 
-def create_inner_array(name: str, entries: int) -> int:
-    """A map of 32-bit words that can stand in a map of maps."""
+def create_inner_array(name: str, value_size: int, entries: int) -> int:
+    """An array that can stand in a map of maps."""
 
     class Options(Structure):
         _fields_ = (
@@ -237,7 +237,7 @@ def create_inner_array(name: str, entries: int) -> int:
         )
 
     options = Options(sz=ctypes.sizeof(Options), map_flags=F_INNER_MAP)
-    fd = _lib().bpf_map_create(MAP_TYPE_ARRAY, name.encode(), 4, 4, entries, byref(options))
+    fd = _lib().bpf_map_create(MAP_TYPE_ARRAY, name.encode(), 4, value_size, entries, byref(options))
     return _check(fd, "create a ring")
 
 
@@ -256,12 +256,12 @@ def update(fd: int, key: bytes, value: bytes) -> None:
     _check(_lib().bpf_map_update_elem(fd, key, value, c_uint64(_ANY)), "update")
 
 
-def update_words(fd: int, words: Iterable[int]) -> None:
-    """Fill an array of 32-bit words from its start."""
-    values = list(words)
-    count = c_uint32(len(values))
-    keys = (c_uint32 * len(values))(*range(len(values)))
-    data = (c_uint32 * len(values))(*values)
+def update_words(fd: int, words: Sequence[int], each: int) -> None:
+    """Fill an array, each of whose elements is so many 32-bit words, from its start."""
+    elements = len(words) // each
+    count = c_uint32(elements)
+    keys = (c_uint32 * elements)(*range(elements))
+    data = (c_uint32 * len(words))(*words)
     _check(_lib().bpf_map_update_batch(fd, keys, data, byref(count), None), "fill a ring")
 
 
