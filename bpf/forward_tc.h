@@ -53,16 +53,19 @@ struct sending {
 	__u32 length;	 /* of layer 3; of what is to be segmented, of one segment */
 	__u8 method;
 	bool request;
-	bool tells_client;  /* FULLNAT: the server is to be told who the client is */
-	bool offers;	    /* FULLNAT: its answer says how large the client's segments may be */
-	__u8 tcp_header;    /* bytes of it */
-	bool segmented;	    /* the kernel cuts it into segments that fit */
-	bool ttl_done;	    /* the kernel has routed it already, and counted that hop */
-	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
-	struct address via; /* found: the neighbour to send to */
-	__u32 interface;    /* found */
-	struct outer outer; /* of TUN: room for them, which the stack has not */
-	__u32 mtu;	    /* found: of the way out, for this packet without what a tunnel adds */
+	bool tells_client;	 /* FULLNAT: the server is to be told who the client is */
+	bool offers;		 /* FULLNAT: its answer says how large the client's segments may be */
+	__u8 tcp_header;	 /* bytes of it */
+	bool segmented;		 /* the kernel cuts it into segments that fit */
+	bool ttl_done;		 /* the kernel has routed it already, and counted that hop */
+	bool unresolved;	 /* found: the neighbour's MAC address is not known yet */
+	struct address via;	 /* found: the neighbour to send to */
+	__u32 interface;	 /* found */
+	struct outer outer;	 /* of TUN: room for them, which the stack has not */
+	__u32 mtu;		 /* found: of the way out, for this packet without what is added to it */
+	bool cut;		 /* it is too big, and leaves in fragments */
+	bool fragment;		 /* of what is cut: it is one itself */
+	__u8 macs[2 * ETH_ALEN]; /* found, of what is cut: as a frame begins */
 };
 
 struct {
@@ -72,21 +75,31 @@ struct {
 	__type(value, struct sending);
 } sendings SEC(".maps");
 
+/* FULLNAT: the server is of another family than the client. */
+static __always_inline bool changes_family(const struct sending *sending)
+{
+	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
+}
+
+enum { FAMILY_DIFFERENCE = (int)(sizeof(struct ipv6hdr) - sizeof(struct iphdr)) };
+
+/* How much longer a packet leaves than it came. */
+static __always_inline __u32 grows_by(const struct sending *sending, const struct server *server)
+{
+	if (sending->method == METHOD_FULLNAT)
+		return is_ipv4(&sending->from.source) && changes_family(sending) ? FAMILY_DIFFERENCE : 0;
+	return sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+}
+
 static __always_inline enum drop_reason fits(struct sending *sending, const struct server *server, __u32 mtu)
 {
-	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+	__u32 added = grows_by(sending, server);
 	sending->mtu = mtu > added ? mtu - added : 0;
 	if (added && sending->mtu < (sending->inner.ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU))
 		return DROP_TUNNEL_MTU;
 	if (added && sending->segmented)
 		return DROP_REASONS;
-	return sending->length > sending->mtu ? DROP_TOO_BIG : DROP_REASONS;
-}
-
-/* FULLNAT: the server is of another family than the client. */
-static __always_inline bool changes_family(const struct sending *sending)
-{
-	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
+	return sending->length > sending->mtu && !sending->cut ? DROP_TOO_BIG : DROP_REASONS;
 }
 
 /* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
@@ -95,14 +108,19 @@ __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 	struct server *server = sending ? server_at(sending->server) : NULL;
 	if (!server)
 		return DROP_NO_ROUTE;
-	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
-	struct bpf_fib_lookup fib = {.tot_len = sending->segmented ? 1 : sending->length + added};
+	struct bpf_fib_lookup fib = {
+		.tot_len = sending->segmented || sending->cut ? 1 : sending->length + grows_by(sending, server),
+	};
 	struct address source = sending->to.source;
 	struct address destination = sending->request ? server->address : sending->to.destination;
 	long result = look_up_route(skb, &fib, sending->request ? NULL : &source, &destination, skb->ifindex);
 	sending->interface = fib.ifindex;
 	sending->via = gateway_of(&fib);
 	sending->unresolved = result != BPF_FIB_LKUP_RET_SUCCESS;
+	if (unlikely(sending->cut)) {
+		__builtin_memcpy(sending->macs, fib.dmac, ETH_ALEN);
+		__builtin_memcpy(sending->macs + ETH_ALEN, fib.smac, ETH_ALEN);
+	}
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		if (sending->request)
 			remember_next_hop(server, &fib, now_in_ticks());
@@ -119,16 +137,59 @@ __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 	return DROP_REASONS;
 }
 
+/*
+ * Which packets are cut rather than refused, as by the kernel: those of IPv4 without DF, and ICMP errors towards a server, whatever
+ * they say. SCTP's checksum must be there already, because it covers the whole.
+ */
+static __always_inline bool may_be_cut(struct __sk_buff *skb, struct sending *sending)
+{
+	struct iphdr ip;
+	__u32 sctp_checksum = 1;
+	if (sending->segmented || !sending->inner.ipv4 ||
+	    bpf_skb_load_bytes(skb, sizeof(struct ethhdr), &ip, sizeof(ip)))
+		return false;
+	bool kept_whole =
+		sending->method == METHOD_TUN ? sending->inner.dont_fragment : ip.frag_off & bpf_htons(DONT_FRAGMENT);
+	if (kept_whole && !(ip.protocol == IPPROTO_ICMP && sending->request))
+		return false;
+	sending->fragment = ip.frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
+	if (ip.protocol == IPPROTO_SCTP && sending->l4_offset)
+		bpf_skb_load_bytes(skb, sending->l4_offset + offsetof(struct sctphdr, checksum), &sctp_checksum,
+				   sizeof(sctp_checksum));
+	return sctp_checksum;
+}
+
+/* A packet is too big for the way out. If it may be cut, the way is asked for once more, as each fragment will need it. */
+__noinline int cut_instead(struct __sk_buff *skb, struct sending *sending)
+{
+	struct server *server = sending ? server_at(sending->server) : NULL;
+	if (!server || !may_be_cut(skb, sending))
+		return DROP_TOO_BIG;
+	const struct next_hop *hop = &server->next_hop;
+	sending->cut = true;
+	if (!sending->request || !remembers(hop))
+		return look_up_exit(skb, sending);
+	__u64 destination = READ_ONCE(hop->destination_mac), source = READ_ONCE(hop->source_mac);
+	__builtin_memcpy(sending->macs, &destination, ETH_ALEN);
+	__builtin_memcpy(sending->macs + ETH_ALEN, &source, ETH_ALEN);
+	return DROP_REASONS;
+}
+
 /* Where a packet leaves, or why it can't. */
 static __always_inline enum drop_reason find_exit(struct __sk_buff *skb, struct server *server, struct sending *sending)
 {
 	const struct next_hop *hop = &server->next_hop;
-	if (!sending->request || !remembers(hop))
-		return look_up_exit(skb, sending);
-	sending->unresolved = false;
-	sending->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
-	sending->via = server->gateway;
-	return fits(sending, server, READ_ONCE(hop->mtu));
+	enum drop_reason reason;
+	sending->cut = false;
+	if (!sending->request || !remembers(hop)) {
+		reason = look_up_exit(skb, sending);
+	} else {
+		sending->unresolved = false;
+		sending->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
+		sending->via = server->gateway;
+		reason = fits(sending, server, READ_ONCE(hop->mtu));
+	}
+	return unlikely(reason == DROP_TOO_BIG) ? cut_instead(skb, sending) : reason;
 }
 
 /* One address of a packet and what depends on it: the checksums of layer 4 (`check_at`, if there is one) and of IPv4. */
@@ -276,6 +337,7 @@ __noinline int count_hop_tc(struct __sk_buff *skb)
 }
 
 #include "encapsulate.h"
+#include "cut.h"
 
 /* FULLNAT, before anything else of the packet changes. */
 static __always_inline bool introduce(struct __sk_buff *skb, struct sending *sending)
@@ -310,6 +372,8 @@ static __always_inline bool change(struct __sk_buff *skb, struct sending *sendin
 __noinline int transmit(struct __sk_buff *skb, struct sending *sending)
 {
 	if (!sending || !change(skb, sending))
+		return TC_ACT_SHOT;
+	if (unlikely(sending->cut) && !send_all_but_the_last(skb, sending))
 		return TC_ACT_SHOT;
 	struct bpf_redir_neigh next = {.nh_family = AF_INET6};
 	if (is_ipv4(&sending->via)) {
