@@ -147,7 +147,7 @@ def whole(packets: Sequence[bytes], mtu: int, *, options: bool = False) -> tuple
 def folded(data: bytes) -> int:
     """The ones' complement sum."""
     words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2))
-    total = sum(words)
+    total: int = sum(words)
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
