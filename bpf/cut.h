@@ -10,8 +10,6 @@
 #include "reshape.h"
 
 enum {
-	MORE_FRAGMENTS = 0x2000,
-	MORE_FRAGMENTS6 = 1,
 	MOST_CUT = 65536,
 	MOST_PART = 16384,
 	FRAGMENT_UNIT = 8,

@@ -97,8 +97,8 @@ static __always_inline enum drop_reason fits(struct sending *sending, const stru
 	sending->mtu = mtu > added ? mtu - added : 0;
 	if (added && sending->mtu < (sending->inner.ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU))
 		return DROP_TUNNEL_MTU;
-	if (added && sending->segmented)
-		return DROP_REASONS;
+	if (added && sending->segmented) /* segments get shorter by what is added */
+		return sending->method != METHOD_TUN && sending->length > mtu ? DROP_TOO_BIG : DROP_REASONS;
 	return sending->length > sending->mtu && !sending->cut ? DROP_TOO_BIG : DROP_REASONS;
 }
 
@@ -145,8 +145,7 @@ static __always_inline bool may_be_cut(struct __sk_buff *skb, struct sending *se
 {
 	struct iphdr ip;
 	__u32 sctp_checksum = 1;
-	if (sending->segmented || !sending->inner.ipv4 ||
-	    bpf_skb_load_bytes(skb, sizeof(struct ethhdr), &ip, sizeof(ip)))
+	if (!sending->inner.ipv4 || bpf_skb_load_bytes(skb, sizeof(struct ethhdr), &ip, sizeof(ip)))
 		return false;
 	bool kept_whole =
 		sending->method == METHOD_TUN ? sending->inner.dont_fragment : ip.frag_off & bpf_htons(DONT_FRAGMENT);
@@ -159,12 +158,25 @@ static __always_inline bool may_be_cut(struct __sk_buff *skb, struct sending *se
 	return sctp_checksum;
 }
 
+/* What the kernel is to cut into TCP segments is cut into smaller ones: that is what it does when a header grows. */
+static __always_inline bool shrink_segments(struct __sk_buff *skb, struct sending *sending)
+{
+	__s32 by = sending->length - sending->mtu;
+	if (sending->from.protocol != IPPROTO_TCP || by <= 0 || bpf_skb_adjust_room(skb, by, BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_adjust_room(skb, -by, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return false;
+	sending->length = sending->mtu;
+	return true;
+}
+
 /* A packet is too big for the way out. If it may be cut, the way is asked for once more, as each fragment will need it. */
 __noinline int cut_instead(struct __sk_buff *skb, struct sending *sending)
 {
 	struct server *server = sending ? server_at(sending->server) : NULL;
 	if (!server || !may_be_cut(skb, sending))
 		return DROP_TOO_BIG;
+	if (sending->segmented) /* where it leaves is known */
+		return shrink_segments(skb, sending) ? DROP_REASONS : DROP_TOO_BIG;
 	const struct next_hop *hop = &server->next_hop;
 	sending->cut = true;
 	if (!sending->request || !remembers(hop))
