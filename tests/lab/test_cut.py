@@ -6,8 +6,8 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -15,7 +15,7 @@ from pylvs.lab import namespace, offload
 from pylvs.lab.topology import Hook, Lab
 from pylvs.model import ForwardingMethod
 from tests.lab.client import SECONDS, connect, digest, drops, ipvsadm, upload
-from tests.lab.conftest import LabUnderTest
+from tests.lab.conftest import LabFactory, LabUnderTest
 from tests.lab.test_fragments import FLAGS, MATRIX, PORT, Echo, serve
 
 pytestmark = [
@@ -43,10 +43,16 @@ def up(request: pytest.FixtureRequest) -> Iterator[LabUnderTest]:
                 narrow(lab, rip)
         done = lab.exec("client", "sysctl", "-w", "net.ipv4.ip_no_pmtu_disc=1")
         assert done.returncode == 0, done.stderr
-        echoes = [
-            Echo(lab, f"rs{number}", rip if method in {"nat", "fullnat"} else lab.vip)
-            for number, rip in enumerate(lab.rips, 1)
-        ]
+        stack.enter_context(echoing(lab))
+        yield lab
+
+
+@contextmanager
+def echoing(lab: LabUnderTest) -> Iterator[None]:
+    """The real servers answer datagrams meanwhile."""
+    rewritten = lab.topology.lab.method in {ForwardingMethod.NAT, ForwardingMethod.FULLNAT}
+    with ExitStack() as stack:
+        echoes = [Echo(lab, f"rs{number}", rip if rewritten else lab.vip) for number, rip in enumerate(lab.rips, 1)]
         for echo in echoes:
             stack.callback(echo.close)
         ours, theirs = socket.socketpair()
@@ -55,7 +61,7 @@ def up(request: pytest.FixtureRequest) -> Iterator[LabUnderTest]:
         stack.callback(theirs.close)
         stack.callback(thread.join)
         stack.callback(ours.close)
-        yield lab
+        yield
 
 
 def narrow(lab: LabUnderTest, rip: str) -> None:
@@ -69,18 +75,44 @@ def narrow(lab: LabUnderTest, rip: str) -> None:
 @pytest.mark.parametrize("size", [1472, 1453, 1301])
 def test_datagrams(size: int, up: LabUnderTest) -> None:
     """Each fills a packet; the server's program gets it whole. A small one goes first, to an unknown neighbour."""
-    chosen = random.Random(size)
-    with namespace.inside(up.namespace("client")):
+    assert echoed(up, [1, *[size] * 20])
+    assert drops(up, "too_big") == 0
+
+
+def echoed(lab: LabUnderTest, sizes: Sequence[int]) -> bool:
+    """Whether datagrams of these sizes, all from one new port, come back as they were sent."""
+    with namespace.inside(lab.namespace("client")):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with client:
         client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
         client.settimeout(SECONDS)
-        client.connect((up.vip, PORT))
-        for length in (1, *[size] * 20):
-            payload = chosen.randbytes(length)
+        client.connect((lab.vip, PORT))
+        for size in sizes:
+            payload = random.Random(size).randbytes(size)
             client.send(payload)
-            assert client.recv(65535).partition(b" ")[2] == payload
-    assert drops(up, "too_big") == 0
+            if client.recv(65535).partition(b" ")[2] != payload:
+                return False
+    return True
+
+
+@pytest.mark.parametrize("method", ["nat", "dr", "tun"])
+def test_marked_packets(method: str, lab: LabFactory) -> None:
+    """The first of each connection is met on its way out by the marks' device."""
+    made = lab(method)
+    ipvsadm(made, "-A -f 10 -s rr")
+    for rip in made.rips:
+        ipvsadm(made, f"-a -f 10 -r {rip} {FLAGS[method]}")
+        if method != "tun":
+            narrow(made, rip)
+    rule = f"iptables-nft -t mangle -A PREROUTING -d {made.vip} -p udp --dport {PORT} -j MARK --set-mark 10"
+    done = made.exec("director", *rule.split())
+    assert done.returncode == 0, done.stderr
+    with echoing(made):
+        for _ in made.rips:
+            assert echoed(made, [1])
+        for _ in range(6):
+            assert echoed(made, [1472, 1472])
+    assert drops(made, "too_big") == 0
 
 
 @pytest.mark.parametrize("offloads", [True, False], ids=["segmented later", "segments"])
