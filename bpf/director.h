@@ -429,9 +429,9 @@ enum drop_reason {
 	DROP_NO_ROUTE,	   /* no route to the real server or back to the client; see `ip route get`, and ip_forward=1 */
 	DROP_TOO_BIG,	 /* larger than the MTU of the way out; let ICMP (fragmentation needed) through to the client */
 	DROP_TUNNEL_MTU, /* the way to a tunnel's real server carries less than any host must take; raise its MTU */
-	DROP_FRAGMENT, /* a fragment that can't wait for its first one, or be changed alone (another family, SCTP's port); look for reordering */
-	DROP_ENDED,    /* the connection ended while this packet was on its way; the client sends it again */
-	DROP_DEFENCE,  /* drop_packet is on, and it was this new connection's turn; see `pylvs sysctl drop_packet` */
+	DROP_FRAGMENT, /* a fragment that can't wait for its first one, be changed alone, or find its next hop; look for reordering */
+	DROP_ENDED,	 /* the connection ended while this packet was on its way; the client sends it again */
+	DROP_DEFENCE,	 /* drop_packet is on, and it was this new connection's turn; see `pylvs sysctl drop_packet` */
 	DROP_ICMP_LIMIT, /* an ICMP error was due and too many had been sent this second; look for what causes them */
 	DROP_CHECKSUM,	 /* an ICMP error about a connection has a wrong checksum; look for what damages it */
 	DROP_REWRITE,	 /* the kernel refused to change the packet; please report it */

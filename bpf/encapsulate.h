@@ -6,6 +6,8 @@
 
 static __always_inline __u64 room_flags(const struct server *server, const struct sending *sending)
 {
+	if (sending->cut) /* the kernel does not shorten what it knows to be a tunnel's */
+		return 0;
 	__u64 flags = is_ipv4(&server->address) ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 	if (server->tunnel.type == TUNNEL_GUE)
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
@@ -53,6 +55,28 @@ static __always_inline int sum_inner(struct __sk_buff *skb, struct sending *send
 	bool undone = check == pseudo && folded((__u32)folded(rest) + pseudo) != 0xffff;
 	*sum = (__u32)folded(headers) + (undone ? (__u16)~pseudo : folded(rest));
 	return 0;
+}
+
+/* What is cut leaves with its checksum of layer 4: in no fragment could anybody compute it later. */
+__noinline int finish_checksum(struct __sk_buff *skb, struct sending *sending)
+{
+	if (!sending)
+		return false;
+	__u32 moved = changes_family(sending) ? FAMILY_DIFFERENCE : 0, rest = 0;
+	__u32 check_at = check_offset(sending), length = sending->length + sizeof(struct ethhdr) - sending->l4_offset;
+	__u16 check = 0;
+	if (!check_at || sending->fragment)
+		return true;
+	if (bpf_skb_load_bytes(skb, check_at + moved, &check, sizeof(check)) ||
+	    add_bytes(skb, sending->l4_offset + moved, sending->l4_offset + moved + length, &rest))
+		return false;
+	__u16 pseudo = pseudo_sum_of(&sending->to.source, &sending->to.destination, sending->from.protocol, length);
+	if (check != pseudo || folded((__u32)folded(rest) + pseudo) == 0xffff)
+		return true;
+	check = ~folded(rest);
+	if (!check && sending->from.protocol == IPPROTO_UDP)
+		check = 0xffff;
+	return !bpf_skb_store_bytes(skb, check_at + moved, &check, sizeof(check), 0);
 }
 
 static __always_inline __u16 complemented(__u64 sum)
@@ -108,6 +132,8 @@ __noinline int encapsulate_tc(struct __sk_buff *skb, struct sending *sending)
 	__u32 sum = 0;
 	if (sending->segmented)
 		sending->inner.tunnel.checksum = TUNNEL_NOCSUM;
+	if (sending->cut && !finish_checksum(skb, sending))
+		return false;
 	if (sending->inner.tunnel.checksum != TUNNEL_NOCSUM && sum_inner(skb, sending, &sum))
 		return false;
 	__u32 added = outer_length(server, &sending->inner.tunnel);

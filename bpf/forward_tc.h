@@ -61,11 +61,14 @@ struct sending {
 	bool segmented;	   /* the kernel cuts it into segments that fit */
 	bool ttl_done;	   /* the kernel has routed it already, and counted that hop */
 	enum ending ending;
-	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
-	struct address via; /* found: the neighbour to send to */
-	__u32 interface;    /* found */
-	struct outer outer; /* of TUN: room for them, which the stack has not */
-	__u32 mtu;	    /* found: of the way out, for this packet without what a tunnel adds */
+	bool unresolved;	 /* found: the neighbour's MAC address is not known yet */
+	struct address via;	 /* found: the neighbour to send to */
+	__u32 interface;	 /* found */
+	struct outer outer;	 /* of TUN: room for them, which the stack has not */
+	__u32 mtu;		 /* found: of the way out, for this packet without what is added to it */
+	bool cut;		 /* it is too big, and leaves in fragments */
+	bool fragment;		 /* of what is cut: it is one itself */
+	__u8 macs[2 * ETH_ALEN]; /* found, of what is cut: as a frame begins */
 };
 
 struct {
@@ -75,21 +78,31 @@ struct {
 	__type(value, struct sending);
 } sendings SEC(".maps");
 
-static __always_inline enum drop_reason fits(struct sending *sending, const struct server *server, __u32 mtu)
-{
-	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
-	sending->mtu = mtu > added ? mtu - added : 0;
-	if (added && sending->mtu < (sending->inner.ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU))
-		return DROP_TUNNEL_MTU;
-	if (added && sending->segmented)
-		return DROP_REASONS;
-	return sending->length > sending->mtu ? DROP_TOO_BIG : DROP_REASONS;
-}
-
 /* FULLNAT: the server is of another family than the client. */
 static __always_inline bool changes_family(const struct sending *sending)
 {
 	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
+}
+
+enum { FAMILY_DIFFERENCE = (int)(sizeof(struct ipv6hdr) - sizeof(struct iphdr)) };
+
+/* How much longer a packet leaves than it came. */
+static __always_inline __u32 grows_by(const struct sending *sending, const struct server *server)
+{
+	if (sending->method == METHOD_FULLNAT)
+		return is_ipv4(&sending->from.source) && changes_family(sending) ? FAMILY_DIFFERENCE : 0;
+	return sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+}
+
+static __always_inline enum drop_reason fits(struct sending *sending, const struct server *server, __u32 mtu)
+{
+	__u32 added = grows_by(sending, server);
+	sending->mtu = mtu > added ? mtu - added : 0;
+	if (added && sending->mtu < (sending->inner.ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU))
+		return DROP_TUNNEL_MTU;
+	if (added && sending->segmented) /* segments get shorter by what is added */
+		return sending->method != METHOD_TUN && sending->length > mtu ? DROP_TOO_BIG : DROP_REASONS;
+	return sending->length > sending->mtu && !sending->cut ? DROP_TOO_BIG : DROP_REASONS;
 }
 
 /* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
@@ -98,14 +111,19 @@ __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 	struct server *server = sending ? server_at(sending->server) : NULL;
 	if (!server)
 		return DROP_NO_ROUTE;
-	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
-	struct bpf_fib_lookup fib = {.tot_len = sending->segmented ? 1 : sending->length + added};
+	struct bpf_fib_lookup fib = {
+		.tot_len = sending->segmented || sending->cut ? 1 : sending->length + grows_by(sending, server),
+	};
 	struct address source = sending->to.source;
 	struct address destination = sending->request ? server->address : sending->to.destination;
 	long result = look_up_route(skb, &fib, sending->request ? NULL : &source, &destination, skb->ifindex);
 	sending->interface = fib.ifindex;
 	sending->via = gateway_of(&fib);
 	sending->unresolved = result != BPF_FIB_LKUP_RET_SUCCESS;
+	if (unlikely(sending->cut)) {
+		__builtin_memcpy(sending->macs, fib.dmac, ETH_ALEN);
+		__builtin_memcpy(sending->macs + ETH_ALEN, fib.smac, ETH_ALEN);
+	}
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		if (sending->request)
 			remember_next_hop(server, &fib, now_in_ticks());
@@ -124,16 +142,70 @@ __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 	return DROP_REASONS;
 }
 
+/*
+ * Which packets are cut rather than refused, as by the kernel: those of IPv4 without DF, and ICMP errors towards a server, whatever
+ * they say. SCTP's checksum must be there already, because it covers the whole.
+ */
+static __always_inline bool may_be_cut(struct __sk_buff *skb, struct sending *sending)
+{
+	struct iphdr ip;
+	__u32 sctp_checksum = 1;
+	if (!sending->inner.ipv4 || bpf_skb_load_bytes(skb, sizeof(struct ethhdr), &ip, sizeof(ip)))
+		return false;
+	bool kept_whole =
+		sending->method == METHOD_TUN ? sending->inner.dont_fragment : ip.frag_off & bpf_htons(DONT_FRAGMENT);
+	if (kept_whole && !(ip.protocol == IPPROTO_ICMP && sending->request))
+		return false;
+	sending->fragment = ip.frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
+	if (ip.protocol == IPPROTO_SCTP && sending->l4_offset)
+		bpf_skb_load_bytes(skb, sending->l4_offset + offsetof(struct sctphdr, checksum), &sctp_checksum,
+				   sizeof(sctp_checksum));
+	return sctp_checksum;
+}
+
+/* What the kernel is to cut into TCP segments is cut into smaller ones: that is what it does when a header grows. */
+static __always_inline bool shrink_segments(struct __sk_buff *skb, struct sending *sending)
+{
+	__s32 by = sending->length - sending->mtu;
+	if (sending->from.protocol != IPPROTO_TCP || by <= 0 || bpf_skb_adjust_room(skb, by, BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_adjust_room(skb, -by, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return false;
+	sending->length = sending->mtu;
+	return true;
+}
+
+/* A packet is too big for the way out. If it may be cut, the way is asked for once more, as each fragment will need it. */
+__noinline int cut_instead(struct __sk_buff *skb, struct sending *sending)
+{
+	struct server *server = sending ? server_at(sending->server) : NULL;
+	if (!server || !may_be_cut(skb, sending))
+		return DROP_TOO_BIG;
+	if (sending->segmented) /* where it leaves is known */
+		return shrink_segments(skb, sending) ? DROP_REASONS : DROP_TOO_BIG;
+	const struct next_hop *hop = &server->next_hop;
+	sending->cut = true;
+	if (!sending->request || !remembers(hop))
+		return look_up_exit(skb, sending);
+	__u64 destination = READ_ONCE(hop->destination_mac), source = READ_ONCE(hop->source_mac);
+	__builtin_memcpy(sending->macs, &destination, ETH_ALEN);
+	__builtin_memcpy(sending->macs + ETH_ALEN, &source, ETH_ALEN);
+	return DROP_REASONS;
+}
+
 /* Where a packet leaves, or why it can't. */
 static __always_inline enum drop_reason find_exit(struct __sk_buff *skb, struct server *server, struct sending *sending)
 {
 	const struct next_hop *hop = &server->next_hop;
-	if (!sending->request || !remembers(hop))
-		return look_up_exit(skb, sending);
-	sending->unresolved = false;
-	sending->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
-	sending->via = server->gateway;
-	return fits(sending, server, READ_ONCE(hop->mtu));
+	enum drop_reason reason;
+	if (!sending->request || !remembers(hop)) {
+		reason = look_up_exit(skb, sending);
+	} else {
+		sending->unresolved = false;
+		sending->interface = next_hop_interface(READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
+		sending->via = server->gateway;
+		reason = fits(sending, server, READ_ONCE(hop->mtu));
+	}
+	return unlikely(reason == DROP_TOO_BIG) ? cut_instead(skb, sending) : reason;
 }
 
 /* One address of a packet and what depends on it: the checksums of layer 4 (`check_at`, if there is one) and of IPv4. */
@@ -276,6 +348,7 @@ __noinline int count_hop_tc(struct __sk_buff *skb)
 }
 
 #include "encapsulate.h"
+#include "cut.h"
 
 /* FULLNAT, before anything else of the packet changes. */
 static __always_inline bool introduce(struct __sk_buff *skb, struct sending *sending)
@@ -313,6 +386,8 @@ __noinline int transmit(struct __sk_buff *skb, struct sending *sending)
 		return TC_ACT_SHOT;
 	if (unlikely(sending->ending != ENDS_ELSEWHERE))
 		return sending->ending == ENDS_AS_IT_GOES ? TC_ACT_OK : hand_over(skb);
+	if (unlikely(sending->cut) && !send_all_but_the_last(skb, sending))
+		return TC_ACT_SHOT;
 	struct bpf_redir_neigh next = {.nh_family = AF_INET6};
 	if (is_ipv4(&sending->via)) {
 		next.nh_family = AF_INET;
@@ -385,5 +460,6 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 	if (to.destination)
 		sending->to.destination = *to.destination;
 	sending->mtu = 0; /* not known yet */
+	sending->cut = false;
 	prepare_fullnat(packet, decision, sending);
 }

@@ -16,10 +16,8 @@ enum {
 	ERROR_TTL = 64,
 	TOS_MASK = 0x1e,
 	TOS_INTERNET_CONTROL = 0xc0,
-	LONGEST_HEADERS = 128, /* more than there is before any layer 4 that parse() accepts */
-	SUMMED_AT_ONCE = 512,  /* the most that bpf_csum_diff takes */
-	SUMMED_AT_MOST = 4,    /* so many pieces */
-	FAMILY_DIFFERENCE = (int)(sizeof(struct ipv6hdr) - sizeof(struct iphdr)),
+	SUMMED_AT_ONCE = 512, /* the most that bpf_csum_diff takes */
+	SUMMED_AT_MOST = 4,   /* so many pieces */
 };
 
 /* An error to be sent, about what lies in the frame from `at` on, as far as it is there. */
@@ -108,12 +106,6 @@ static __always_inline __u32 sum_of(const void *bytes, __u64 size, __u32 sum)
 static __always_inline __u16 patched(__u16 checksum, __u64 difference)
 {
 	return ~fold_sum((__u16)~checksum + difference);
-}
-
-/* What takes part in every checksum is told to the kernel when it changes. */
-static __always_inline bool put(struct __sk_buff *skb, __u32 at, const void *bytes, __u64 size)
-{
-	return !bpf_skb_store_bytes(skb, at, bytes, size, BPF_F_RECOMPUTE_CSUM);
 }
 
 static __always_inline struct icmp_room *own_room(void)
@@ -242,19 +234,6 @@ static __always_inline bool write_ipv6_error(struct __sk_buff *skb, struct icmp_
 	__u64 all = (__u64)sum + pseudo_sum(&error->from, &error->to, payload);
 	icmp->checksum = ~fold_sum(sum_of(icmp, sizeof(*icmp), 0) + all);
 	return put(skb, sizeof(struct ethhdr), &room->headers.ipv6, sizeof(room->headers.ipv6));
-}
-
-/*
- * The frame becomes as long as it has to be, of the right family, and nothing of what it was remains. What is cut off at its front
- * takes the place with it where the sender left a checksum to be filled in: the kernel then forgets about that.
- */
-static __always_inline bool reshape(struct __sk_buff *skb, __be16 protocol, __u32 size)
-{
-	if (skb->protocol != protocol && bpf_skb_change_proto(skb, protocol, 0))
-		return false;
-	return !bpf_skb_change_tail(skb, size + LONGEST_HEADERS, 0) &&
-	       !bpf_skb_adjust_room(skb, -LONGEST_HEADERS, BPF_ADJ_ROOM_MAC, 0) &&
-	       put(skb, offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol));
 }
 
 /* The error that is described in the CPU's room takes the frame's place; so many bytes as its length says are to be quoted. */
@@ -749,6 +728,7 @@ static __noinline int prepare_related(struct icmp_room *room, __u32 server_index
 	sending->request = !reply;
 	sending->segmented = false;
 	sending->ttl_done = false;
+	sending->cut = false;
 	sending->ending = ENDS_ELSEWHERE;
 	return 0;
 }

@@ -285,6 +285,7 @@ static long (*bpf_map_update_elem)(void *map, const void *key, const void *value
 static long (*bpf_map_delete_elem)(void *map, const void *key) __unused = (void *)3;
 static __u64 (*bpf_ktime_get_ns)(void) __unused = (void *)5;
 static __u32 (*bpf_get_prandom_u32)(void) __unused = (void *)7;
+static __u32 (*bpf_get_smp_processor_id)(void) __unused = (void *)8;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
 				   __u64 flags) __unused = (void *)9;
 static long (*bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,

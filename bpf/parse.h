@@ -58,6 +58,7 @@ static __always_inline void *take_bytes(struct cursor *cursor, __u32 size)
 
 enum { FRAGMENT_OFFSET_OR_MORE = 0x3fff, FRAGMENT_OFFSET = 0x1fff, DONT_FRAGMENT = 0x4000 };
 enum { FRAGMENT_OFFSET_OR_MORE6 = 0xfff9, FRAGMENT_OFFSET6 = 0xfff8 };
+enum { MORE_FRAGMENTS = 0x2000, MORE_FRAGMENTS6 = 1 };
 enum { IPV4_MAPPED = 0xffff0000 }; /* the word before the address, as memory has it */
 enum { EXTENSIONS = 3, EXTENSION_BYTES = 64 };
 

@@ -4,6 +4,7 @@
  * needs no tunnel device, and what the VIP answers is kept small enough for the way back in.
  * Whatever is not surely ours goes on as it came, to the next filter (TC_ACT_UNSPEC).
  */
+#include "assemble.h"
 #include "clamp.h"
 #include "decapsulate.h"
 #include "remcsum.h"
@@ -17,11 +18,17 @@ enum {
 	sizeof(struct gue_private)
 };
 
-enum verdict { VERDICT_LEAVE, VERDICT_COUNT, VERDICT_DROP, VERDICT_TAKE };
+enum verdict { VERDICT_LEAVE, VERDICT_COUNT, VERDICT_DROP, VERDICT_TAKE, VERDICT_ASSEMBLE };
 
 static __always_inline bool is_tunnel_protocol(__u8 protocol)
 {
 	return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6 || protocol == IPPROTO_GRE;
+}
+
+/* A later fragment of UDP doesn't say whether it is in a tunnel. */
+static __always_inline bool may_be_a_programs(const struct tunnelled *tunnelled)
+{
+	return tunnelled->later && tunnelled->outer_protocol == IPPROTO_UDP;
 }
 
 /* From here on the packet is for a VIP of ours, in a tunnel to us: it is taken or dropped. */
@@ -48,19 +55,19 @@ static __always_inline enum verdict decide(struct __sk_buff *skb, const struct r
 {
 	struct cursor cursor = {(void *)(long)skb->data, (void *)(long)skb->data_end};
 	struct ethhdr *eth = take(&cursor, struct ethhdr);
-	__u8 protocol;
+	__u8 protocol = 0;
 	if (!eth || !parse_outer(&cursor, skb->len, skb->protocol, tunnelled, &protocol))
 		return VERDICT_LEAVE;
 	enum shape shape = parse_tunnel(&cursor, settings, protocol, tunnelled);
 	if (shape == SHAPE_NO_TUNNEL || !(settings->tunnels & 1 << tunnelled->type) ||
 	    !is_a(&tunnelled->destination, ADDRESS_RIP))
 		return VERDICT_LEAVE;
+	tunnelled->outer_protocol = protocol;
 	*counter = COUNT_LEFT_STRANGER;
 	if (settings->only_directors && !is_a(&tunnelled->source, ADDRESS_DIRECTOR))
-		return VERDICT_COUNT;
-	*counter = COUNT_LEFT_FRAGMENT;
+		return may_be_a_programs(tunnelled) ? VERDICT_LEAVE : VERDICT_COUNT;
 	if (tunnelled->fragment)
-		return VERDICT_COUNT;
+		return VERDICT_ASSEMBLE;
 	*counter = COUNT_LEFT_HEADER;
 	if (shape == SHAPE_UNUSUAL || !parse_inner(&cursor, tunnelled))
 		return VERDICT_COUNT;
@@ -92,6 +99,21 @@ static __always_inline int take_in(struct __sk_buff *skb, const struct tunnelled
 	return TC_ACT_OK;
 }
 
+/* Once it is whole the packet comes in again. */
+static __always_inline int take_fragment(struct __sk_buff *skb, const struct tunnelled *tunnelled)
+{
+	switch (assemble(skb, tunnelled)) {
+	case ASSEMBLED_PART:
+		return TC_ACT_STOLEN;
+	case ASSEMBLED_WHOLE:
+		count(COUNT_ASSEMBLED);
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	}
+	if (!may_be_a_programs(tunnelled))
+		count(COUNT_LEFT_FRAGMENT);
+	return TC_ACT_UNSPEC;
+}
+
 SEC("tc")
 int realserver_in(struct __sk_buff *skb)
 {
@@ -113,6 +135,8 @@ int realserver_in(struct __sk_buff *skb)
 		return drop(counter);
 	case VERDICT_TAKE:
 		return take_in(skb, &tunnelled, counter);
+	case VERDICT_ASSEMBLE:
+		return take_fragment(skb, &tunnelled);
 	}
 	return TC_ACT_UNSPEC;
 }

@@ -29,9 +29,10 @@ enum realserver_counter {
 	COUNT_GUE,     /* taken out of a GUE tunnel; none needed */
 	COUNT_GRE,     /* taken out of a GRE tunnel; none needed */
 	COUNT_CLAMPED, /* a SYN of the VIP whose MSS was lowered so that answers fit the tunnel; none needed */
+	COUNT_ASSEMBLED, /* put together from fragments, before it was looked at as a whole; raise the MTU between director and server */
 	COUNT_LEFT_STRANGER, /* a tunnel's packet from none of the --director addresses, left to the kernel; name its sender */
 	COUNT_LEFT_NOT_VIP, /* a tunnel's packet for an address that is no VIP here, left to the kernel; add it with --vip */
-	COUNT_LEFT_FRAGMENT, /* a tunnel's packet in fragments, left to the kernel; raise the MTU between director and server */
+	COUNT_LEFT_FRAGMENT, /* a fragment of a tunnel's packet that came out of order or is too large, left to the kernel; raise the MTU between director and server */
 	COUNT_LEFT_HEADER, /* a tunnel header that no director sends (GRE key, GUE option), left to the kernel; see its sender */
 	COUNT_DROP_LENGTH, /* the packet in the tunnel is longer than the tunnel's own; look at its sender */
 	COUNT_DROP_NESTED, /* a tunnel within the tunnel; look at its sender */

@@ -24,7 +24,11 @@ struct tunnelled {
 	bool ipv6; /* the outer packet is */
 	bool inner_ipv6;
 	bool fragment;
-	bool later;	  /* not the first of its datagram */
+	bool later;	    /* not the first of its datagram */
+	bool fragment_more; /* not the last */
+	__u8 outer_protocol;
+	__u16 fragment_at; /* where in the datagram it begins */
+	__u32 fragment_id;
 	bool checksummed; /* the tunnel has a checksum of its own */
 	bool remcsum;
 };
@@ -70,6 +74,9 @@ static __always_inline bool parse_outer(struct cursor *cursor, __u32 size, __be1
 		tunnelled->ecn = ip->tos & ECN_MASK;
 		tunnelled->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
 		tunnelled->later = ip->frag_off & bpf_htons(FRAGMENT_OFFSET);
+		tunnelled->fragment_more = ip->frag_off & bpf_htons(MORE_FRAGMENTS);
+		tunnelled->fragment_at = bpf_ntohs(ip->frag_off) << 3;
+		tunnelled->fragment_id = ip->id;
 		tunnelled->transport = sizeof(struct ethhdr) + sizeof(*ip);
 		tunnelled->end = sizeof(struct ethhdr) + bpf_ntohs(ip->tot_len);
 		return tunnelled->end <= size && has_right_checksum(ip);
@@ -91,6 +98,9 @@ static __always_inline bool parse_outer(struct cursor *cursor, __u32 size, __be1
 		*protocol = fragment->nexthdr;
 		tunnelled->fragment = true;
 		tunnelled->later = fragment->frag_off & bpf_htons(FRAGMENT_OFFSET6);
+		tunnelled->fragment_more = fragment->frag_off & bpf_htons(MORE_FRAGMENTS6);
+		tunnelled->fragment_at = bpf_ntohs(fragment->frag_off) & FRAGMENT_OFFSET6;
+		tunnelled->fragment_id = fragment->identification;
 	}
 	return tunnelled->end <= size;
 }
@@ -147,7 +157,10 @@ static __always_inline enum shape parse_gue(struct cursor *cursor, struct tunnel
 	return SHAPE_TUNNEL;
 }
 
-/* The tunnel's own header. Of UDP only a datagram to a port of GUE is a tunnel at all, so later fragments never are. */
+/*
+ * The tunnel's own header. Of UDP only a datagram to a port of GUE is a tunnel at all; a later fragment has no port, so it is one if
+ * its first one was.
+ */
 static __always_inline enum shape parse_tunnel(struct cursor *cursor, const struct realserver_settings *settings,
 					       __u8 protocol, struct tunnelled *tunnelled)
 {
@@ -161,12 +174,14 @@ static __always_inline enum shape parse_tunnel(struct cursor *cursor, const stru
 		tunnelled->type = TUNNEL_GRE;
 		return tunnelled->fragment ? SHAPE_TUNNEL : parse_gre(cursor, tunnelled);
 	}
-	if (protocol != IPPROTO_UDP || tunnelled->later)
+	if (protocol != IPPROTO_UDP)
 		return SHAPE_NO_TUNNEL;
+	tunnelled->type = TUNNEL_GUE;
+	if (tunnelled->later)
+		return SHAPE_TUNNEL;
 	struct udphdr *udp = take(cursor, struct udphdr);
 	if (!udp || !is_gue_port(settings, udp->dest))
 		return SHAPE_NO_TUNNEL;
-	tunnelled->type = TUNNEL_GUE;
 	if (tunnelled->fragment)
 		return SHAPE_TUNNEL;
 	tunnelled->checksummed = udp->check;

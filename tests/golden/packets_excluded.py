@@ -2,32 +2,6 @@
 
 from __future__ import annotations
 
-_NOT_CUT = {
-    "IPv4 TUN ipip": [
-        "data, IP length 1500, no DF",
-        "UDP, IP length 1500, no DF",
-        "UDP in two fragments, in order",
-        "UDP in two fragments, last first",
-    ],
-    "IPv4 TUN gre csum": [
-        "data, IP length 1500, no DF",
-    ],
-    "IPv4 TUN gue nocsum": [
-        "data, IP length 1500, no DF",
-    ],
-    "IPv4 TUN gue remcsum": [
-        "data, IP length 1500, no DF",
-    ],
-    "IPv4 TUN ipip, net.ipv4.vs.pmtu_disc=0": [
-        "data, IP length 1500, DF",
-        "data, IP length 1500, no DF",
-    ],
-    "IPv4 TUN to an IPv6 server": [
-        "data, IP length 1500, no DF",
-    ],
-}
-"""What may be cut but is too big for the tunnel: the client is told so, instead of the outer packet being cut."""
-
 _LAST_SERVICE = {
     "the last IPv4 service is deleted, an IPv6 service remains (NAT)": [
         "client > VIP",
@@ -46,7 +20,13 @@ _NO_CHECKSUM = {
 
 _WRAPPED_FRAGMENTS = {
     section: ["fragments of a TCP segment"]
-    for section in ("IPv4 TUN ipip", "IPv4 TUN gre csum", "IPv4 TUN gue nocsum", "IPv4 TUN gue remcsum")
+    for section in ("IPv4 TUN gre csum", "IPv4 TUN gue nocsum", "IPv4 TUN gue remcsum")
+} | {
+    "IPv4 TUN ipip": [
+        "fragments of a TCP segment",
+        "UDP in two fragments, in order",
+        "UDP in two fragments, last first",
+    ],
 }
 """Each fragment is wrapped by itself; IPVS puts the datagram together, wraps it and cuts the outer packet."""
 
@@ -83,7 +63,6 @@ _TUNNELS_MTU = {
 """A client is told what fits the tunnel at once; IPVS's first answer is the MTU from before."""
 
 _REASONS = {
-    "not yet: a tunnel packet is not cut": _NOT_CUT,
     "docs/differences.md: the last service of a family": _LAST_SERVICE,
     "docs/differences.md: UDP without a checksum": _NO_CHECKSUM,
     "docs/differences.md: fragments through a tunnel": _WRAPPED_FRAGMENTS,

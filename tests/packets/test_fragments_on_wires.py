@@ -20,57 +20,14 @@ from tests.packets.fragments import CASES, IDS, MAPPED, big, expected, furnish, 
 from tests.packets.frames import datagram
 from tests.packets.plane import Plane
 from tests.packets.slots import Slots
-from tests.packets.space import fresh_namespace, inside
-from tests.packets.wire import DIP, DIRECTOR_MAC2, INTERFACES, RIP1, RIP2, VIP, from_client
+from tests.packets.space import fresh_namespace
+from tests.packets.wire import DIP, RIP1, RIP2, VIP, from_client
+from tests.packets.wires import ENTRANCES, PATIENCE, Wires, toward
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces")]
 
-ETH_P_IP, OUTGOING, SO_RCVBUFFORCE = 0x0800, 4, 33
-PATIENCE, SILENCE = 10.0, 0.1
 RACES, WAITS = 3000, {"eth0": 0, "eth2": 1000}
 """The later fragments are given a start or not: the way through XDP and its queue is longer."""
-ENTRANCES = {"eth0": "both hooks", "eth2": "tc alone"}
-
-
-class Wires:
-    """The far ends of a director's interfaces."""
-
-    def __init__(self, plane: Plane, far: int) -> None:
-        self.plane = plane
-        with inside(far):
-            self.ends = {name: self._end(f"far-{name}") for name in INTERFACES}
-
-    def _end(self, name: str) -> socket.socket:
-        end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
-        end.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-        end.bind((name, ETH_P_IP))
-        return end
-
-    def close(self) -> None:
-        for end in self.ends.values():
-            end.close()
-
-    def send(self, frames: Sequence[Any], entrance: str = "eth0") -> None:
-        """They come in by this interface of the director."""
-        for frame in frames:
-            self.ends[entrance].send(toward(frame, entrance))
-
-    def receive(self, count: int, end: str = "eth0") -> list[bytes]:
-        """The frames that the director sent out of an interface; at least so many, or as many as come."""
-        found: list[bytes] = []
-        while True:
-            self.ends[end].settimeout(SILENCE if len(found) >= count else PATIENCE)
-            try:
-                frame, where = self.ends[end].recvfrom(65535)
-            except TimeoutError:
-                return found
-            if where[2] != OUTGOING:
-                found.append(frame)
-
-
-def toward(frame: Any, entrance: str) -> bytes:
-    raw = bytes(frame)
-    return raw if entrance == "eth0" else bytes.fromhex(DIRECTOR_MAC2.replace(":", "")) + raw[6:]
 
 
 @pytest.fixture(scope="module")

@@ -320,14 +320,25 @@ def test_the_connection_of_one_side_only(director: Plane) -> None:
 
 QUIET = {
     "ttl_exceeded": from_client(about(FROM_VIP, ttl=1)),
-    "too_big": from_client(about(tcp(VIP, 87, CIP, CPORT, size=900), length=NARROW_MTU - 27)),
+    "too_big": from_server(about(tcp(CIP, CPORT, RIP1, 8080, size=900), length=NARROW_MTU - 27, flags="DF")),
 }
 
 
 @pytest.mark.parametrize("verdict", QUIET)
 def test_no_error_about_an_error(verdict: str, director: Plane) -> None:
-    outcome = director.tc(bytes(QUIET[verdict]))
+    with narrow_way_to(CIP):
+        outcome = director.tc(bytes(QUIET[verdict]))
     assert (outcome.verdict, outcome.code) == (verdict, TC_SHOT)
+
+
+@contextmanager
+def narrow_way_to(client: str) -> Iterator[None]:
+    route = ("ip", "route")
+    subprocess.run([*route, "add", client, "via", "192.168.0.15", "mtu", "lock", str(NARROW_MTU)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*route, "del", client], check=True)
 
 
 def test_no_route_to_the_client(director: Plane) -> None:

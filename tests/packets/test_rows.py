@@ -312,10 +312,18 @@ DROPS = {
         up=True,
     ),
     "larger than the way out": dropped(
-        request(87, "A", size=LARGE + 1), TOO_BIG, FRAGMENTATION_NEEDED, NARROW_MTU, before=(from_client(request(87)),)
+        request(87, "A", size=LARGE + 1, ip={"flags": "DF"}),
+        TOO_BIG,
+        FRAGMENTATION_NEEDED,
+        NARROW_MTU,
+        before=(from_client(request(87)),),
     ),
     "larger than the way out, DR": dropped(
-        request(88, "A", size=LARGE + 1), TOO_BIG, FRAGMENTATION_NEEDED, NARROW_MTU, before=(from_client(request(88)),)
+        request(88, "A", size=LARGE + 1, ip={"flags": "DF"}),
+        TOO_BIG,
+        FRAGMENTATION_NEEDED,
+        NARROW_MTU,
+        before=(from_client(request(88)),),
     ),
 }
 

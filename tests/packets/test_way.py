@@ -179,7 +179,7 @@ def test_what_is_to_be_segmented_is_not_too_big(plane: Plane) -> None:
     plane.serve(WEB, f"{NARROW}:80")
     assert plane.tc(SYN).verdict == SENT
     hop(plane).good_until = plane.settings.now
-    large = bytes(from_client(request(flags="A", sport=5000, size=1400)))
+    large = bytes(from_client(request(flags="A", sport=5000, size=1400, ip={"flags": "DF"})))
     assert plane.tc(large, segment=NARROW_MTU - 40).code == TC_REDIRECT
     assert hop(plane).mtu == NARROW_MTU
     assert plane.tc(large, segment=NARROW_MTU - 40).code == TC_REDIRECT

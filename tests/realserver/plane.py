@@ -13,9 +13,9 @@ from pylvs.role import abi
 from pylvs.role.program import Programs
 from tests.realserver.frames import DIP, DIP6, GUE_PORT, RIP, RIP6, VIP, VIP6
 
-LEFT, TAKEN, DROPPED = "left", "taken", "dropped"
+LEFT, TAKEN, DROPPED, HELD, AGAIN = "left", "taken", "dropped", "held", "again"
 MSS4, MSS6 = 1400, 1380
-_ACTIONS = {2**32 - 1: LEFT, 0: TAKEN, 2: DROPPED}
+_ACTIONS = {2**32 - 1: LEFT, 0: TAKEN, 2: DROPPED, 4: HELD, 7: AGAIN}
 
 
 class Outcome(NamedTuple):

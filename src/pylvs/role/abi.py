@@ -22,17 +22,18 @@ class RealserverCounter(IntEnum):
     GUE = 1
     GRE = 2
     CLAMPED = 3
-    LEFT_STRANGER = 4
-    LEFT_NOT_VIP = 5
-    LEFT_FRAGMENT = 6
-    LEFT_HEADER = 7
-    DROP_LENGTH = 8
-    DROP_NESTED = 9
-    DROP_ECN = 10
-    DROP_CHECKSUM = 11
-    DROP_DATAGRAMS = 12
-    DROP_REWRITE = 13
-    REALSERVER_COUNTERS = 14
+    ASSEMBLED = 4
+    LEFT_STRANGER = 5
+    LEFT_NOT_VIP = 6
+    LEFT_FRAGMENT = 7
+    LEFT_HEADER = 8
+    DROP_LENGTH = 9
+    DROP_NESTED = 10
+    DROP_ECN = 11
+    DROP_CHECKSUM = 12
+    DROP_DATAGRAMS = 13
+    DROP_REWRITE = 14
+    REALSERVER_COUNTERS = 15
 
 
 class RealserverSettings(Structure):

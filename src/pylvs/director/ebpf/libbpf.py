@@ -25,6 +25,7 @@ TC_REPLACE = 1
 XDP_DRIVER_MODE = 1 << 2
 XDP_REPLACE = 1 << 4
 _ANY = 0
+_LARGEST_FRAME = 16384  # that BPF makes
 _TELLING = (errno.EPERM, errno.ENOMEM, errno.E2BIG, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of loading that mean what they say."""
 _NO_BATCH = (errno.EOPNOTSUPP, 524)
@@ -345,7 +346,7 @@ def test_run(
 ) -> TestRun:
     """Run a program on a frame, `repeat` times over. `context` is its `xdp_md` or `__sk_buff`, where it matters."""
     frame = ctypes.create_string_buffer(data, len(data))
-    out = ctypes.create_string_buffer(len(data) + 512)
+    out = ctypes.create_string_buffer(len(data) + _LARGEST_FRAME)
     context_in = ctypes.create_string_buffer(context, len(context)) if context else None
     options = _TestRunOptions(
         sz=ctypes.sizeof(_TestRunOptions),

@@ -65,6 +65,7 @@ def object_path(name: str = "director") -> str:
 def _prepare(constants: bytes) -> libbpf.Object:
     opened = libbpf.Object(object_path())
     opened.set_constants(".rodata.table", constants)
+    opened.set_max_entries("cuttings", libbpf.possible_cpus())
     return opened
 
 

@@ -40,7 +40,7 @@ MANUAL = {
         "raise its MTU",
     ),
     "fragment": (
-        "a fragment that can't wait for its first one, or be changed alone (another family, SCTP's port)",
+        "a fragment that can't wait for its first one, be changed alone, or find its next hop",
         "look for reordering",
     ),
     "ended": (
