@@ -67,6 +67,8 @@ static __always_inline __u8 first_state(__u8 protocol, __u32 method, __u16 tcp_f
 {
 	if (protocol == IPPROTO_SCTP)
 		return STATE_SCTP_NONE;
+	if (protocol == IPPROTO_UDP)
+		return STATE_UDP;
 	return state_after(STATE_NONE, defended(rewrites(method) ? INPUT : INPUT_ONLY), protocol, tcp_flags);
 }
 

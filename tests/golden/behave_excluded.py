@@ -5,7 +5,6 @@ from __future__ import annotations
 _NOT_YET = {
     "udp-reuse-local": [
         "nat: a client on the director itself",
-        "NAT: a packet of a server that belongs to no connection, nat_icmp_send=1",
     ],
 }
 """What is still to be made, by file."""
