@@ -30,7 +30,8 @@ static __always_inline bool opens(__u16 tcp_flags)
 
 static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags)
 {
-	if (hostile_source(tuple))
+	/* connections from FTP's data port are a server's, and belong to one that it has already, or to none of ours */
+	if (hostile_source(tuple) || (__be16)tuple->ports == bpf_htons(PORT_FTP_DATA))
 		return false;
 	if (tuple->protocol == IPPROTO_UDP || opens(tcp_flags))
 		return true;

@@ -14,7 +14,7 @@ QUOTED = 576 - 28
 
 
 def told(packet: Any, kind: tuple[int, int], mtu: int = 0, *, source: str = "", forwarded: bool = False) -> Any:
-    """What the director says about a packet; one that is forwarded, or is too large for that, has lost a hop in the quote."""
+    """What the director says about a packet; one that is forwarded, or too large for that, is quoted a hop further."""
     quote = packet.copy()
     if forwarded or kind == (3, 4):
         quote.ttl -= 1
