@@ -50,6 +50,13 @@ static __always_inline bool turned_away(void)
 	return rate <= 1 || bpf_get_prandom_u32() % rate == 0;
 }
 
+/* No client has an address of the director's. The kernel's stack drops such packets; all that it does is not asked for here. */
+static __always_inline bool is_spoofed(const struct tuple *tuple)
+{
+	struct address source = tuple->source;
+	return has_role(&source, ADDRESS_VIP | ADDRESS_LOCAL | ADDRESS_DIP);
+}
+
 /* The service that wants a packet that belongs to no connection. */
 __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mark, __u32 met, struct created *created)
 {
@@ -57,7 +64,7 @@ __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mar
 		return VERDICT_PASS;
 	created->service = find_service(tuple, mark) - 1;
 	struct service *service = service_at(created->service);
-	if (!service || (service->one_packet && met == MET_EARLY))
+	if (!service || (service->one_packet && met == MET_EARLY) || is_spoofed(tuple))
 		return VERDICT_PASS;
 	created->one_packet = service->one_packet;
 	return turned_away() ? refuse(created, DROP_DEFENCE) : VERDICT_REQUEST;

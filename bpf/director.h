@@ -334,8 +334,8 @@ struct settings {
 	__u64 events_lost; /* for which the ring of events had no room */
 };
 
-/* Whose an address is, as far as a fragment without ports can tell. */
-enum address_role { ADDRESS_VIP = 1, ADDRESS_RIP = 2, ADDRESS_LOCAL = 4 };
+/* Whose an address is, as far as a fragment without ports can tell. The DIP is the director's own towards a real server. */
+enum address_role { ADDRESS_VIP = 1, ADDRESS_RIP = 2, ADDRESS_LOCAL = 4, ADDRESS_DIP = 8 };
 
 /* What the fragments of one datagram have in common. */
 struct datagram {

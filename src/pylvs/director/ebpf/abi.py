@@ -196,6 +196,7 @@ class AddressRole(IntEnum):
     VIP = 1
     RIP = 2
     LOCAL = 4
+    DIP = 8
 
 
 class EventKind(IntEnum):

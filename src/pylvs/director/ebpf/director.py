@@ -410,6 +410,7 @@ class EbpfDirector:
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         registry.write_server(slot, server, way, pool)
+        self._settle()
         self._reschedule(number, taken)
 
     def _checked_pool(self, registry: Registry, number: int, server: RealServer, way: Way) -> Pool:
