@@ -28,10 +28,16 @@ static __always_inline bool opens(__u16 tcp_flags)
 	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
+/* No program has port 0. What comes from FTP's data port belongs to a connection that its server has already, or to none of ours. */
+static __always_inline bool has_strange_ports(const struct tuple *tuple)
+{
+	__be16 source = tuple->ports, destination = tuple->ports >> 16;
+	return !source || !destination || source == bpf_htons(PORT_FTP_DATA);
+}
+
 static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags)
 {
-	/* connections from FTP's data port are a server's, and belong to one that it has already, or to none of ours */
-	if (hostile_source(tuple) || (__be16)tuple->ports == bpf_htons(PORT_FTP_DATA))
+	if (hostile_source(tuple) || has_strange_ports(tuple))
 		return false;
 	if (tuple->protocol == IPPROTO_UDP || opens(tcp_flags))
 		return true;

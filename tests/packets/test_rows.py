@@ -330,6 +330,7 @@ ELSEWHERE = {
     "defence": "nowhere yet: it comes with drop_packet",
     "icmp_limit": "test_icmp.py, together with another",
     "checksum": "test_icmp.py",
+    "no_connection": "test_nat_icmp_send.py",
     "rewrite": "nowhere: what parse() lets through the kernel's helpers can change",
 }
 
