@@ -391,6 +391,7 @@ class EbpfDirector:
             raise DestinationExists
         way = self._lookups.way(server.endpoint.address)
         _check_address(server.endpoint.address, way)
+        limit.check_server(id, server, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         registry.add_server(number, server, way, pool)
@@ -407,6 +408,7 @@ class EbpfDirector:
         if slot is None:
             raise NoSuchDestination
         way = self._lookups.way(server.endpoint.address)
+        limit.check_server(id, server, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         registry.write_server(slot, server, way, pool)
@@ -414,7 +416,6 @@ class EbpfDirector:
         self._reschedule(number, taken)
 
     def _checked_pool(self, registry: Registry, number: int, server: RealServer, way: Way) -> Pool:
-        limit.check_server(server, way)
         if server.method is not ForwardingMethod.FULLNAT:
             return Pool()
         service = self._service(registry, number)
