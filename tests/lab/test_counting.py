@@ -113,7 +113,7 @@ def settled(condition: Callable[[], bool], seconds: float = 3.0) -> float:
 
 
 class Look(NamedTuple):
-    """When each connection is to end, by its client's port. Before that was read: how many parts the sweep had done; and
+    """When each connection is to end, by its client's port; how many parts the sweep had done before that was read; and
     the director's own clock, before and after.
     """
 
