@@ -65,6 +65,7 @@ static __always_inline struct entry entry_of(const struct created *created, enum
 		.side = side,
 		.method = created->method,
 		.state = created->state,
+		.here = created->here,
 		.server = created->server - 1,
 		.deadline = created->related ? now_in_ticks() + RELATED_TICKS : deadline_after(created->state),
 	};

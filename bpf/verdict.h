@@ -25,6 +25,7 @@ struct created {
 	__u8 state; /* that the connection begins in */
 	bool one_packet;
 	bool related; /* it is an ICMP error about a packet that opens the connection */
+	bool here;    /* its client is on the director itself */
 	bool made;    /* the connection is this packet's own, and not one that another CPU made meanwhile */
 };
 

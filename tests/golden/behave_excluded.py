@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-_NOT_YET = {
-    "udp-reuse-local": [
-        "nat: a client on the director itself",
-    ],
-}
-"""What is still to be made, by file."""
-
 _AT_ONCE = {
     "quiesce-delete": [f"{method}: server deleted, expire_nodest_conn=1" for method in ("nat", "dr", "tun")],
 }
@@ -25,12 +18,10 @@ _LAST_SERVICE = {
 _LOCAL_SERVER = {
     "udp-reuse-local": [
         "the director is a server too: -r its own address, -g",
-        "the director is a server too: -r its own address, -m",
     ],
 }
 
 _REASONS = {
-    "not yet": _NOT_YET,
     "docs/differences.md: expire_nodest_conn": _AT_ONCE,
     "docs/differences.md: the last service of a family": _LAST_SERVICE,
     "docs/differences.md: the director as its own real server": _LOCAL_SERVER,

@@ -20,7 +20,6 @@ _TUNNEL_HEADERS = {
 }
 _LEAST_MTU = {4: 68, 6: 1280}
 """RFC 791, RFC 8200."""
-_REWRITING = {ForwardingMethod.NAT: "-m", ForwardingMethod.FULLNAT: "--fullnat"}
 
 
 def check_service(service: VirtualService) -> None:
@@ -36,9 +35,8 @@ def check_service(service: VirtualService) -> None:
 
 def check_server(id: ServiceId, server: RealServer, way: Way) -> None:
     """Raises `NotYetSupported`, `TunnelRefused`."""
-    option = _REWRITING.get(server.method)
-    if way.local and option:
-        raise NotYetSupported(f"{option} to the director itself is not supported; use -g")
+    if way.local and server.method is ForwardingMethod.FULLNAT:
+        raise NotYetSupported("--fullnat to the director itself is not supported; use -m or -g")
     if server.method is ForwardingMethod.TUN and way.mtu and not way.local:
         _check_tunnel(id.family, server, way.mtu)
 
