@@ -36,10 +36,17 @@ static __always_inline bool opens(__u16 tcp_flags)
 	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
+/* No program has port 0. What comes from FTP's data port belongs to a connection that its server has already, or to none of ours. */
+static __always_inline bool has_strange_ports(const struct tuple *tuple)
+{
+	__be16 source = tuple->ports, destination = tuple->ports >> 16;
+	return !source || !destination || source == bpf_htons(PORT_FTP_DATA);
+}
+
 /* To an address of its own the director's programs send from that very address, unless they ask for another. */
 static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags, bool here)
 {
-	if (here ? is_loopback(&tuple->source) : hostile_source(tuple))
+	if ((here ? is_loopback(&tuple->source) : hostile_source(tuple)) || has_strange_ports(tuple))
 		return false;
 	if (tuple->protocol == IPPROTO_UDP || opens(tcp_flags))
 		return true;
@@ -58,6 +65,13 @@ static __always_inline bool turned_away(void)
 	return rate <= 1 || bpf_get_prandom_u32() % rate == 0;
 }
 
+/* No client has an address of the director's. The kernel's stack drops such packets; all that it does is not asked for here. */
+static __always_inline bool is_spoofed(const struct tuple *tuple)
+{
+	struct address source = tuple->source;
+	return has_role(&source, ADDRESS_VIP | ADDRESS_LOCAL | ADDRESS_DIP);
+}
+
 /* The service that wants a packet that belongs to no connection. */
 __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mark, __u32 met, struct created *created)
 {
@@ -66,7 +80,7 @@ __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mar
 	created->here = met == MET_HERE;
 	created->service = find_service(tuple, mark) - 1;
 	struct service *service = service_at(created->service);
-	if (!service || (service->one_packet && met == MET_EARLY))
+	if (!service || (service->one_packet && met == MET_EARLY) || (met != MET_HERE && is_spoofed(tuple)))
 		return VERDICT_PASS;
 	created->one_packet = service->one_packet;
 	return turned_away() ? refuse(created, DROP_DEFENCE) : VERDICT_REQUEST;
@@ -77,6 +91,8 @@ static __always_inline __u8 first_state(__u8 protocol, __u32 method, __u16 tcp_f
 {
 	if (protocol == IPPROTO_SCTP)
 		return STATE_SCTP_NONE;
+	if (protocol == IPPROTO_UDP)
+		return STATE_UDP;
 	return state_after(STATE_NONE, defended(rewrites(method) ? INPUT : INPUT_ONLY), protocol, tcp_flags);
 }
 

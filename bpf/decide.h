@@ -3,6 +3,7 @@
 #pragma once
 
 #include "create.h"
+#include "stray.h"
 
 struct decision {
 	enum drop_reason reason;
@@ -19,6 +20,18 @@ static __always_inline enum verdict drop(struct decision *decision, enum drop_re
 	return VERDICT_DROP;
 }
 
+/* A reset is no news to anybody; what has no hop left is the host's to refuse. */
+static __always_inline bool is_stray(const struct packet *packet, const struct opening *opening,
+				     struct decision *decision)
+{
+	int sender = packet->tcp_flags & TCP_RST || ttl_of(packet) <= 1 ? 0 : find_sender(&opening->tuple);
+	if (!sender)
+		return false;
+	decision->server_index = sender - 1;
+	decision->server = server_at(decision->server_index);
+	return decision->server;
+}
+
 static __always_inline enum verdict decide_new(const struct packet *packet, __u32 mark, enum place_met met,
 					       struct decision *decision)
 {
@@ -29,6 +42,10 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 	if (!opening)
 		return VERDICT_PASS;
 	opening->tuple = packet->tuple;
+	if (unlikely(knob(KNOB_NAT_ICMP_SEND)) && is_stray(packet, opening, decision)) {
+		decision->reason = DROP_NO_CONNECTION;
+		return VERDICT_UNREACHABLE;
+	}
 	opening->created = (struct created){};
 	int verdict = find_wanted(&opening->tuple, packet->tcp_flags, mark, met, &opening->created);
 	if (verdict == VERDICT_REQUEST)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The director's programs: the two hooks over one table, and the one that starts the sweep. Parse, decide, act. */
 #include "fragment.h"
-#include "icmp.h"
 #include "forward_xdp.h"
 #include "short_way.h"
+#include "schedule_icmp.h"
 #include "sweep.h"
 
 /* an enum that no map refers to is not in the object's type information: this keeps those that Python needs */
@@ -69,6 +69,12 @@ static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason rea
 {
 	count_drop(reason, packet, decision);
 	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
+}
+
+/* The director's address that the sender of a refused packet knows, where it isn't the one that the packet was for. */
+static __always_inline const struct address *known_to_sender(const struct decision *decision)
+{
+	return decision->reason == DROP_NO_CONNECTION && decision->server ? &decision->server->source : NULL;
 }
 
 /*
@@ -169,7 +175,7 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 	if (unlikely(parsed == PARSED_PORTS && packet.tuple.protocol == IPPROTO_SCTP))
 		packet.tcp_flags = sctp_flags(skb, packet.l4_offset, packet.length + sizeof(struct ethhdr));
 	if (parsed == PARSED_ICMP)
-		return led ? TC_ACT_OK : relay_icmp(skb, packet.l4_offset);
+		return led ? TC_ACT_OK : balance_icmp(skb, packet.l4_offset);
 	if (unlikely(packet.fragment)) {
 		enum fragment_fate fate = meet_fragment(skb, &packet);
 		if (fate != FRAGMENT_GOES_ON)
@@ -190,7 +196,7 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 	case VERDICT_DROP:
 		return drop_tc(decision.reason, &packet, &decision);
 	case VERDICT_UNREACHABLE:
-		return refuse_tc(skb, decision.reason, 0, &packet, &decision, NULL);
+		return refuse_tc(skb, decision.reason, 0, &packet, &decision, known_to_sender(&decision));
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
 		return !has_server(&decision) ? TC_ACT_OK : forward_tc(skb, &packet, &decision, verdict, led);

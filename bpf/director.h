@@ -344,8 +344,8 @@ struct settings {
 	__u64 events_lost; /* for which the ring of events had no room */
 };
 
-/* Whose an address is, as far as a fragment without ports can tell. */
-enum address_role { ADDRESS_VIP = 1, ADDRESS_RIP = 2, ADDRESS_LOCAL = 4 };
+/* Whose an address is, as far as a fragment without ports can tell. The DIP is the director's own towards a real server. */
+enum address_role { ADDRESS_VIP = 1, ADDRESS_RIP = 2, ADDRESS_LOCAL = 4, ADDRESS_DIP = 8 };
 
 /* What the fragments of one datagram have in common. */
 struct datagram {
@@ -433,7 +433,8 @@ enum drop_reason {
 	DROP_ENDED,	 /* the connection ended while this packet was on its way; the client sends it again */
 	DROP_DEFENCE,	 /* drop_packet is on, and it was this new connection's turn; see `pylvs sysctl drop_packet` */
 	DROP_ICMP_LIMIT, /* an ICMP error was due and too many had been sent this second; look for what causes them */
-	DROP_CHECKSUM,	 /* an ICMP error about a connection has a wrong checksum; look for what damages it */
-	DROP_REWRITE,	 /* the kernel refused to change the packet; please report it */
+	DROP_NO_CONNECTION, /* nat_icmp_send is on, and a NAT server sent what belongs to no connection; it has been told: port unreachable */
+	DROP_CHECKSUM, /* an ICMP error about a connection has a wrong checksum; look for what damages it */
+	DROP_REWRITE,  /* the kernel refused to change the packet; please report it */
 	DROP_REASONS,
 };

@@ -56,12 +56,6 @@ static __always_inline void name_datagram(const struct packet *packet, struct da
 	datagram->number = 0;
 }
 
-static __always_inline bool has_role(const struct address *address, __u32 roles)
-{
-	__u32 *found = bpf_map_lookup_elem(&addresses, address);
-	return found && *found & roles;
-}
-
 /* Could it be a balanced connection's? What is not need not wait for its ports. */
 static __always_inline bool may_be_balanced(const struct datagram *datagram)
 {

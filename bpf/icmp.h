@@ -65,7 +65,7 @@ union icmp_headers {
 };
 
 /* What is still to be done with a frame, beside the actions of tc: there, where the stack has room for it again. */
-enum { THEN_TRANSMIT = -1, THEN_QUOTE = -2 };
+enum { THEN_TRANSMIT = -1, THEN_QUOTE = -2, THEN_SCHEDULE = -3 };
 
 /* What one CPU works with, because the stack has no room for it; and how many errors it has sent in this second. */
 struct icmp_room {
@@ -286,7 +286,7 @@ __noinline int send_error(struct __sk_buff *skb)
 static __always_inline bool tells(enum drop_reason reason)
 {
 	return reason == DROP_NO_SERVER || reason == DROP_NO_ROUTE || reason == DROP_TTL_EXCEEDED ||
-	       reason == DROP_TOO_BIG;
+	       reason == DROP_TOO_BIG || reason == DROP_NO_CONNECTION;
 }
 
 /* What the sender is told. */
@@ -391,9 +391,12 @@ __noinline int send_icmp_error(struct __sk_buff *skb, __u32 reason, __u32 mtu, c
 		.at = sizeof(struct ethhdr),
 		.length = header->length,
 	};
-	if (from && from->half[0] | from->half[1])
+	if (from && from->half[0] | from->half[1] && !has_role(&header->tuple.destination, ADDRESS_VIP))
 		room->error.from = *from;
 	say_why(&room->error, reason, mtu, is_ipv4(&header->tuple.source));
+	if (reason ==
+	    DROP_NO_CONNECTION) /* as of all that the kernel doesn't forward: what it does is a hop further by then */
+		room->error.forwarded = !same_address(&room->error.from, &header->tuple.destination);
 	return send_error(skb);
 }
 
@@ -568,14 +571,23 @@ static __always_inline bool other_family(const struct icmp_room *room)
 	return is_ipv4(&room->quoted.source) != is_ipv4(&room->related.quoted.tuple.source);
 }
 
-/* NAT and FULLNAT: the other side's slot is the tuple that the quoted packet had before it was rewritten. */
+/* The other side's slot is the tuple that the quoted packet had before it was rewritten. One-packet scheduling has no slots. */
+static __always_inline bool know_other_side(struct icmp_room *room, struct connection *connection)
+{
+	struct connection *peer = connection ? peer_of(connection) : NULL;
+	if (peer && phase_of(READ_ONCE(peer->control)) == PHASE_LIVE)
+		tuple_of(&room->quoted, peer);
+	else if (connection)
+		return false;
+	return true;
+}
+
+/* NAT and FULLNAT. */
 static __noinline int restore_quote(struct __sk_buff *skb, struct icmp_room *room, struct connection *connection,
 				    bool reply)
 {
-	struct connection *peer = peer_of(connection);
-	if (!peer || phase_of(READ_ONCE(peer->control)) != PHASE_LIVE)
+	if (!know_other_side(room, connection))
 		return DROP_ENDED;
-	tuple_of(&room->quoted, peer);
 	if (checksum_is_wrong(skb, room))
 		return DROP_CHECKSUM;
 	if (other_family(room))
@@ -733,11 +745,12 @@ static __noinline int prepare_related(struct icmp_room *room, __u32 server_index
 	return 0;
 }
 
-static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struct connection *connection)
+/* `connection` is null for one-packet scheduling, whose room has the other side's tuple already. */
+static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struct connection *connection, __u64 control,
+			    __u32 server_index)
 {
-	__u64 control = READ_ONCE(connection->control);
 	bool reply = side_of(control) == SIDE_SERVER;
-	__u32 zero = 0, server_index = connection->server, method = method_of(control), reason = DROP_REASONS;
+	__u32 zero = 0, method = method_of(control), reason = DROP_REASONS;
 	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
 	struct server *server = server_at(server_index);
 	if (!server || !sending)
@@ -847,17 +860,10 @@ static __noinline int relay_tunnel_error(struct __sk_buff *skb, struct icmp_room
 	return send_error(skb);
 }
 
-/* The verdict about an ICMP packet that came with its layer 4 at an offset. What belongs to no connection is the host's own business. */
-__noinline int relay_icmp(struct __sk_buff *skb, __u32 l4_offset)
+static __always_inline int finish(struct __sk_buff *skb, int action)
 {
-	struct icmp_room *room = own_room();
-	if (!room || !read_related(skb, l4_offset, &room->related))
-		return TC_ACT_OK;
-	swap_ends(&room->quoted, &room->related.quoted.tuple);
-	__u32 slot = find_slot(&room->quoted), zero = 0;
-	struct connection *connection = slot ? slot_at(slot - 1) : NULL;
+	__u32 zero = 0;
 	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
-	int action = connection ? relay(skb, room, connection) : relay_tunnel_error(skb, room);
 	if (action == THEN_TRANSMIT)
 		action = transmit(skb, sending);
 	else if (action == THEN_QUOTE)
@@ -867,4 +873,21 @@ __noinline int relay_icmp(struct __sk_buff *skb, __u32 l4_offset)
 	if (action == TC_ACT_SHOT)
 		count(DROP_REWRITE);
 	return action;
+}
+
+/*
+ * The verdict about an ICMP packet that came with its layer 4 at an offset. What belongs to no connection is the host's own business,
+ * unless it is to be scheduled.
+ */
+__noinline int relay_icmp(struct __sk_buff *skb, __u32 l4_offset)
+{
+	struct icmp_room *room = own_room();
+	if (!room || !read_related(skb, l4_offset, &room->related))
+		return TC_ACT_OK;
+	swap_ends(&room->quoted, &room->related.quoted.tuple);
+	__u32 slot = find_slot(&room->quoted);
+	struct connection *connection = slot ? slot_at(slot - 1) : NULL;
+	if (connection)
+		return finish(skb, relay(skb, room, connection, READ_ONCE(connection->control), connection->server));
+	return knob(KNOB_SCHEDULE_ICMP) ? THEN_SCHEDULE : relay_tunnel_error(skb, room);
 }

@@ -5,6 +5,10 @@
 #include "evict.h"
 #include "persist.h"
 
+enum {
+	RELATED_TICKS = 3 * TICKS_A_SECOND
+}; /* as the kernel gives each connection at first; an ICMP error says no more of it */
+
 static __always_inline bool rewrites(__u32 method)
 {
 	return method == METHOD_NAT || method == METHOD_FULLNAT;
@@ -63,7 +67,7 @@ static __always_inline struct entry entry_of(const struct created *created, enum
 		.state = created->state,
 		.here = created->here,
 		.server = created->server - 1,
-		.deadline = deadline_after(created->state),
+		.deadline = created->related ? now_in_ticks() + RELATED_TICKS : deadline_after(created->state),
 	};
 }
 

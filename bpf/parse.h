@@ -168,14 +168,17 @@ static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size,
 
 /*
  * Step over the extension headers that say nothing about where a packet goes. What has a routing header, more headers or longer
- * ones is the host's own business. Gives the protocol behind them, and whether this is a later fragment.
+ * ones, or hop-by-hop options that aren't the first, is the host's own business. Gives the protocol behind them, and whether this is a
+ * later fragment.
  */
 static __always_inline bool skip_extensions(struct cursor *cursor, struct packet *packet, __u8 *protocol, bool *later)
 {
 	__u32 bytes = 0;
+	bool met_fragment = false;
 #pragma unroll
 	for (int i = 0; i < EXTENSIONS; i++) {
-		if (*protocol == IPPROTO_FRAGMENT && !packet->fragment) {
+		if (*protocol == IPPROTO_FRAGMENT && !met_fragment) {
+			met_fragment = true;
 			struct frag_hdr *fragment = take(cursor, struct frag_hdr);
 			if (!fragment)
 				return false;
@@ -187,7 +190,7 @@ static __always_inline bool skip_extensions(struct cursor *cursor, struct packet
 			bytes += sizeof(struct frag_hdr);
 			if (*later)
 				break;
-		} else if (*protocol == IPPROTO_HOPOPTS || *protocol == IPPROTO_DSTOPTS) {
+		} else if ((*protocol == IPPROTO_HOPOPTS && !i) || *protocol == IPPROTO_DSTOPTS) {
 			struct ipv6_opt_hdr *option = take(cursor, struct ipv6_opt_hdr);
 			if (!option || option->hdrlen > EXTENSION_BYTES / 8 - 1)
 				return false;

@@ -16,6 +16,12 @@ static __always_inline struct service *service_at(__u32 index)
 	return bpf_map_lookup_elem(&services, &index);
 }
 
+static __always_inline bool has_role(const struct address *address, __u32 roles)
+{
+	__u32 *found = bpf_map_lookup_elem(&addresses, address);
+	return found && *found & roles;
+}
+
 static __always_inline int service_known_as(const struct address *vip, __be16 port, __u8 protocol)
 {
 	struct service_key key = {.vip = *vip, .port = port, .protocol = protocol};
@@ -53,8 +59,7 @@ __noinline int find_service(const struct tuple *tuple, __u32 mark)
 	if (found)
 		return found;
 	struct address destination = tuple->destination;
-	__u32 *role = bpf_map_lookup_elem(&addresses, &destination);
-	if (!role || !(*role & ADDRESS_VIP)) /* so what is none of our business costs two look-ups */
+	if (!has_role(&destination, ADDRESS_VIP)) /* so what is none of our business costs two look-ups */
 		return 0;
 	found = ftp_service_of(tuple);
 	return found ? found : service_known_as(&destination, 0, tuple->protocol);

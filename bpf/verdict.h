@@ -24,8 +24,9 @@ struct created {
 	__u8 method;
 	__u8 state; /* that the connection begins in */
 	bool one_packet;
-	bool here; /* its client is on the director itself */
-	bool made; /* the connection is this packet's own, and not one that another CPU made meanwhile */
+	bool related; /* it is an ICMP error about a packet that opens the connection */
+	bool here;    /* its client is on the director itself */
+	bool made;    /* the connection is this packet's own, and not one that another CPU made meanwhile */
 };
 
 /* A packet that may open a connection. It lies in a map, because the stack has no room for all that this takes. */

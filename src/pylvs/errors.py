@@ -85,6 +85,10 @@ class FullnatRefused(Refused):
     """Local addresses that can't be, or FULLNAT where it can't be; the message says what, and how to mend it."""
 
 
+class TunnelRefused(Refused):
+    """A tunnel that could carry nothing; the message says why, and how to mend it."""
+
+
 class TableFull(Refused):
     message = "Memory allocation problem"
 

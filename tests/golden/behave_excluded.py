@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-_NOT_YET = {
-    "udp-reuse-local": [
-        "NAT: a packet of a server that belongs to no connection, nat_icmp_send=1",
-    ],
-}
-"""What is still to be made, by file."""
-
 _AT_ONCE = {
     "quiesce-delete": [f"{method}: server deleted, expire_nodest_conn=1" for method in ("nat", "dr", "tun")],
 }
@@ -29,7 +22,6 @@ _LOCAL_SERVER = {
 }
 
 _REASONS = {
-    "not yet": _NOT_YET,
     "docs/differences.md: expire_nodest_conn": _AT_ONCE,
     "docs/differences.md: the last service of a family": _LAST_SERVICE,
     "docs/differences.md: the director as its own real server": _LOCAL_SERVER,

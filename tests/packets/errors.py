@@ -13,10 +13,10 @@ QUOTED = 576 - 28
 """So much of a packet goes into an error of IPv4's."""
 
 
-def told(packet: Any, kind: tuple[int, int], mtu: int = 0, *, source: str = "") -> Any:
-    """What the director says about a packet; too large a one is quoted as forwarded, its TTL one less."""
+def told(packet: Any, kind: tuple[int, int], mtu: int = 0, *, source: str = "", forwarded: bool = False) -> Any:
+    """What the director says about a packet; one that is forwarded, or too large for that, is quoted a hop further."""
     quote = packet.copy()
-    if kind == (3, 4):
+    if forwarded or kind == (3, 4):
         quote.ttl -= 1
         quote.chksum = None
     outer = IP(src=source or packet.dst, dst=packet.src, tos=packet.tos & 0x1E | 0xC0, ttl=64, id=0)

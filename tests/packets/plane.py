@@ -115,7 +115,7 @@ class Plane:
         settings, servers = self.settings, self.table.servers
         self.table.connections.memory[:] = bytes(len(self.table.connections.memory))
         for number in range(settings.servers_used):
-            servers[number].load = 0
+            servers[number].load = servers[number].templates = 0
         self.forgets_the_way()
         settings.now = self._later()
         self.may_send_errors()

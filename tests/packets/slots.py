@@ -10,7 +10,7 @@ import numpy as np
 from pylvs.director.ebpf import abi
 from tests.packets.plane import Plane
 
-_SLOT = np.dtype(
+SLOT = np.dtype(
     [
         ("control", "<u8"),
         ("source", "<u8", 2),
@@ -38,7 +38,7 @@ class Slots:
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
-        self.raw: Any = np.frombuffer(plane.table.connections.memory[:], dtype=_SLOT)
+        self.raw: Any = np.frombuffer(plane.table.connections.memory[:], dtype=SLOT)
         control = self.raw["control"]
         self.phase = control & np.uint64(3)
         self.live = self.phase == abi.SlotPhase.LIVE

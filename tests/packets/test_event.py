@@ -199,12 +199,13 @@ def test_the_watch_is_over_soon_after_a_watcher_was_killed(plane: Plane, watch: 
 def test_what_the_ring_has_no_room_for_is_counted(plane: Plane, watch: Watch) -> None:
     """And the data plane goes on."""
     more = 500
-    frames = [tcp(word(CIP), port, word(VIP), 90) for port in range(EVENTS_OF_A_RING + more)]
+    first = 1024
+    frames = [tcp(word(CIP), first + number, word(VIP), 90) for number in range(EVENTS_OF_A_RING + more)]
     for frame in frames:
         plane.tc(frame)
     count = 0
     while events := watch.read(0):
-        assert [event.client.port for event in events] == list(range(count, count + len(events)))
+        assert [event.client.port for event in events] == list(range(first + count, first + count + len(events)))
         count += len(events)
     assert count + watch.lost() == len(frames)
     assert more <= len(frames) - count <= more + 1

@@ -19,6 +19,7 @@ from pylvs.model import ForwardingMethod
 from tests.packets.errors import error, told, with_id_of
 from tests.packets.frames import CPORT, datagram, payload, request
 from tests.packets.plane import PASS, SENT, Plane
+from tests.packets.sctp import sctp
 from tests.packets.test_fuzz import error as error_of
 from tests.packets.wire import (
     CIP,
@@ -51,6 +52,8 @@ SERVICES = (
     (f"tcp {VIP}:90", f"{RIP1}:90 0", NAT),
     (f"udp {VIP}:53", f"{RIP1}:5353", NAT),
     (f"udp {VIP}:54", f"{RIP1}:54", DR),
+    (f"sctp {VIP}:80", f"{RIP1}:9090", NAT),
+    (f"sctp {VIP}:82", f"{RIP1}:82", DR),
 )
 ROUTER = "203.0.113.77"
 KINDS = ((3, 0), (3, 1), (3, 3), (3, 4), (3, 13), (4, 0), (11, 0), (11, 1))
@@ -62,6 +65,7 @@ LENGTHS = {
     "an odd part": 61,
     "all of it": 140,
 }
+SCTP_LENGTHS = (24, 28, 32, 48)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,10 @@ def director(standing: Plane) -> Plane:
     return standing
 
 
-OPENINGS = (request(), request(82), request(83), request(84), request(85), request(87), datagram(), datagram(54))
+OPENINGS = (
+    *(request(), request(82), request(83), request(84), request(85), request(87), datagram(), datagram(54)),
+    *(IP(sctp(CIP, CPORT, VIP, port, "INIT")) for port in (80, 82)),
+)
 
 
 def tcp(source: str, port: int, destination: str, dport: int, *, size: int = 100, **ip: Any) -> Any:
@@ -96,6 +103,13 @@ def tcp(source: str, port: int, destination: str, dport: int, *, size: int = 100
 def udp(source: str, port: int, destination: str, dport: int, *, size: int = 100, **fields: Any) -> Any:
     packet = IP(src=source, dst=destination, ttl=60, id=5, flags="DF")
     return packet / UDP(sport=port, dport=dport, **fields) / Raw(payload(size))
+
+
+def chunk(source: str, port: int, destination: str, dport: int) -> Any:
+    """SCTP's, whose checksum stays as it is where ports change: it would be over more than is quoted."""
+    packet = IP(sctp(source, port, destination, dport, "DATA"))
+    packet.chksum = None
+    return packet
 
 
 def about(
@@ -132,6 +146,8 @@ def to_the_client(quoted: Any, becomes: Any, **how: Any) -> Case:
 FROM_VIP, FROM_RIP = tcp(VIP, 80, CIP, CPORT), tcp(RIP1, 8080, CIP, CPORT)
 TO_RIP, TO_VIP = tcp(CIP, CPORT, RIP1, 8080), tcp(CIP, CPORT, VIP, 80)
 FROM_DR, FROM_FAR_DR = tcp(VIP, 82, CIP, CPORT), tcp(VIP, 84, CIP, CPORT)
+SCTP_FROM_VIP, SCTP_FROM_RIP = chunk(VIP, 80, CIP, CPORT), chunk(RIP1, 9090, CIP, CPORT)
+SCTP_TO_RIP, SCTP_TO_VIP = chunk(CIP, CPORT, RIP1, 9090), chunk(CIP, CPORT, VIP, 80)
 UDP_FROM_VIP, UDP_FROM_RIP = udp(VIP, 53, CIP, CPORT), udp(RIP1, 5353, CIP, CPORT)
 UDP_TO_RIP, UDP_TO_VIP = udp(CIP, CPORT, RIP1, 5353), udp(CIP, CPORT, VIP, 53)
 OPTIONS: dict[str, Any] = {"options": [IPOption_NOP()] * 7 + [IPOption_EOL()]}
@@ -154,6 +170,11 @@ CASES = {
     **{f"NAT, UDP, back, {name}": to_the_client(UDP_TO_RIP, UDP_TO_VIP, length=one) for name, one in LENGTHS.items()},
     "NAT, UDP without a checksum": to_real_server(without_checksum(UDP_FROM_VIP), without_checksum(UDP_FROM_RIP)),
     "NAT, UDP without a checksum, back": to_the_client(without_checksum(UDP_TO_RIP), without_checksum(UDP_TO_VIP)),
+    **{f"NAT, SCTP, {one} bytes": to_real_server(SCTP_FROM_VIP, SCTP_FROM_RIP, length=one) for one in (24, 28, 32, 48)},
+    **{
+        f"NAT, SCTP, back, {one} bytes": to_the_client(SCTP_TO_RIP, SCTP_TO_VIP, length=one) for one in (24, 28, 32, 48)
+    },
+    "DR, SCTP": to_real_server(chunk(VIP, 82, CIP, CPORT), chunk(VIP, 82, CIP, CPORT)),
     "NAT, from the client itself": to_real_server(UDP_FROM_VIP, UDP_FROM_RIP, kind=(3, 3), source=CIP),
     "NAT, from the server itself": to_the_client(UDP_TO_RIP, UDP_TO_VIP, kind=(3, 3), source=RIP1),
     "NAT, out of another interface": to_real_server(
@@ -236,6 +257,10 @@ STRANGE = {
     "another port of the client": from_client(about(tcp(VIP, 80, CIP, CPORT + 1))),
     "another client": from_client(about(tcp(VIP, 80, CIP2, CPORT))),
     "another protocol": from_client(about(udp(VIP, 80, CIP, CPORT))),
+    "SCTP, another port of the VIP": from_client(about(chunk(VIP, 82, CIP, CPORT + 1))),
+    "SCTP, another port of the server": from_server(about(chunk(CIP, CPORT, RIP1, 8080))),
+    "SCTP, another client": from_client(about(chunk(VIP, 80, CIP2, CPORT))),
+    "TCP's ports in SCTP": from_client(about(chunk(VIP, 83, CIP, CPORT))),
     "the request to the VIP": from_server(about(TO_VIP)),
     "a server's answer before NAT": from_client(about(FROM_RIP)),
     "to another than the quoted sender": from_client(about(FROM_VIP, dst=DIP)),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,13 +23,12 @@ from pylvs.model import ForwardingMethod, RealServer, Tunnel, TunnelChecksum, Tu
 from tests.packets.errors import with_id_of
 from tests.packets.frames import CPORT, payload
 from tests.packets.plane import PASS, SENT, Plane, endpoint, service
+from tests.packets.six import CIP6, DIP6, FAR6, RIP6, ROUTER6, VIP6, ipv6
 from tests.packets.test_icmp import one_cpu
-from tests.packets.wire import CIP, DIP, MACS, RIP1, ROUTER_MAC, VIP, from_client, from_server
+from tests.packets.wire import CIP, DIP, RIP1, VIP, from_client, from_server
 
 pytestmark = pytest.mark.root
 
-CIP6, VIP6, DIP6 = "2001:db8:1::1", "fd00::250", "fd00::208"
-RIP6, ROUTER6, FAR6 = "fd00::111", "fd00::f", "2001:db8:77::7"
 FAR = "203.0.113.77"
 NAT, DR, TUN, FULLNAT = (ForwardingMethod(one) for one in ("nat", "dr", "tun", "fullnat"))
 GRE, GUE, REMCSUM = Tunnel(TunnelType.GRE), Tunnel(TunnelType.GUE, 6080), TunnelChecksum.REMOTE
@@ -88,35 +85,21 @@ MIXED = {
 TUNNELS = [name for name, kind in KINDS.items() if kind.method is TUN]
 LATER = ("GUE with remcsum",)
 """What tc does not send yet, and whose errors are relayed all the same."""
-_EMPTY = "address flush dev eth0 scope global"
-_SIX = (
-    f"address add {DIP6}/64 dev eth0 nodad",
-    f"address add {VIP6}/128 dev eth0 nodad preferred_lft 0",  # so that no tunnel comes from it
-    f"neighbour replace {RIP6} lladdr {MACS[RIP1]} dev eth0 nud permanent",
-    f"neighbour replace {ROUTER6} lladdr {ROUTER_MAC} dev eth0 nud permanent",
-    f"route replace default via {ROUTER6} dev eth0",
-)
 
 
 @pytest.fixture(scope="module")
 def standing(loaded: Plane) -> Iterator[Plane]:
     """A service of each kind, and an IPv6 network around the director."""
     loaded.reset()
-    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
-    _ip(_EMPTY, *_SIX)
-    for kind in (*KINDS.values(), *MIXED.values()):
-        loaded.director.add_service(VirtualService(service(kind.service), "rr"))
-        loaded.director.add_server(
-            service(kind.service), RealServer(endpoint(kind.server), kind.method, tunnel=kind.tunnel)
-        )
-    loaded.director.add_service(VirtualService(service(f"tcp {VIP6}:99"), "rr"))
-    yield loaded
-    loaded.reset()
-    _ip(_EMPTY)
-
-
-def _ip(*commands: str) -> None:
-    subprocess.run(["ip", "-6", "-batch", "-"], input="\n".join(commands), text=True, check=True)
+    with ipv6():
+        for kind in (*KINDS.values(), *MIXED.values()):
+            loaded.director.add_service(VirtualService(service(kind.service), "rr"))
+            loaded.director.add_server(
+                service(kind.service), RealServer(endpoint(kind.server), kind.method, tunnel=kind.tunnel)
+            )
+        loaded.director.add_service(VirtualService(service(f"tcp {VIP6}:99"), "rr"))
+        yield loaded
+        loaded.reset()
 
 
 @pytest.fixture

@@ -33,8 +33,11 @@ pytestmark = pytest.mark.root
 NAT, DR, TUN, FULLNAT = ForwardingMethod.NAT, ForwardingMethod.DR, ForwardingMethod.TUN, ForwardingMethod.FULLNAT
 WEB, EVERY, FTP = service(f"tcp {VIP}:80"), service(f"tcp {VIP}:0"), service(f"tcp {VIP}:21")
 MARK = FirewallMark(7)
+DIP1 = "192.168.10.1"
+"""The director's address on eth1."""
 DIP6, RIP6 = "fd00:9::1", "fd00:9::111"
 VIP_ROLE, RIP_ROLE, LOCAL_ROLE = abi.AddressRole.VIP, abi.AddressRole.RIP, abi.AddressRole.LOCAL
+DIP_ROLE = abi.AddressRole.DIP
 
 
 @pytest.fixture
@@ -285,10 +288,11 @@ def test_roles_come_and_go(plane: Plane) -> None:
     other = f"tcp {VIP}:85"
     plane.serve(f"tcp {VIP}:80", f"{RIP1}:80", method=FULLNAT)
     plane.serve(other, f"{RIP1}:80", f"{RIP3}:80")
-    assert [roles(plane, one) for one in (VIP, RIP1, RIP3, DIP)] == [VIP_ROLE, RIP_ROLE, RIP_ROLE, LOCAL_ROLE]
+    assert [roles(plane, one) for one in (VIP, RIP1, RIP3)] == [VIP_ROLE, RIP_ROLE, RIP_ROLE]
+    assert [roles(plane, one) for one in (DIP, DIP1)] == [LOCAL_ROLE | DIP_ROLE, DIP_ROLE]
     plane.delete(other, f"{RIP1}:80")
     plane.delete(other, f"{RIP3}:80")
-    assert [roles(plane, one) for one in (VIP, RIP1, RIP3)] == [VIP_ROLE, RIP_ROLE, 0]
+    assert [roles(plane, one) for one in (VIP, RIP1, RIP3, DIP1)] == [VIP_ROLE, RIP_ROLE, 0, 0]
     plane.director.delete_service(WEB)
     assert [roles(plane, one) for one in (VIP, RIP1, DIP)] == [VIP_ROLE, 0, 0]
     plane.director.flush()
@@ -298,7 +302,7 @@ def test_roles_come_and_go(plane: Plane) -> None:
 def test_an_address_has_several_roles(plane: Plane) -> None:
     plane.serve(f"tcp {DIP}:80", f"{RIP1}:80", method=FULLNAT)
     plane.serve(f"tcp {RIP1}:80")
-    assert [roles(plane, one) for one in (DIP, RIP1)] == [VIP_ROLE | LOCAL_ROLE, VIP_ROLE | RIP_ROLE]
+    assert [roles(plane, one) for one in (DIP, RIP1)] == [VIP_ROLE | LOCAL_ROLE | DIP_ROLE, VIP_ROLE | RIP_ROLE]
     plane.director.delete_service(service(f"tcp {DIP}:80"))
     assert [roles(plane, one) for one in (DIP, RIP1)] == [0, VIP_ROLE]
 
@@ -312,11 +316,20 @@ def test_a_mark_is_no_address(plane: Plane) -> None:
     assert roles(plane, "0.0.0.7") == 0
 
 
+def test_an_edit_learns_where_the_director_stands_now(plane: Plane) -> None:
+    plane.serve(f"tcp {VIP}:80", f"{RIP3}:80")
+    move = f"route replace {RIP3}/32 dev eth1 src"
+    subprocess.run(["ip", *f"{move} {DIP}".split()], check=True)
+    plane.edit(f"tcp {VIP}:80", f"{RIP3}:80")
+    subprocess.run(["ip", *f"route delete {RIP3}/32".split()], check=True)
+    assert [roles(plane, one) for one in (DIP, DIP1)] == [DIP_ROLE, 0]
+
+
 def test_a_deleted_server_with_connections_keeps_its_role(plane: Plane) -> None:
     plane.serve(f"tcp {VIP}:80", f"{RIP1}:80", method=FULLNAT)
     only_server(plane).load = abi.LOAD_ACTIVE
     plane.director.flush()
-    assert [roles(plane, one) for one in (VIP, RIP1, DIP)] == [0, RIP_ROLE, LOCAL_ROLE]
+    assert [roles(plane, one) for one in (VIP, RIP1, DIP)] == [0, RIP_ROLE, LOCAL_ROLE | DIP_ROLE]
 
 
 def test_roles_of_a_restore_go_at_its_end(plane: Plane) -> None:

@@ -334,10 +334,11 @@ ELSEWHERE = {
     "ended": "test_table.py",
     "fragment": "test_fragments.py",
     "no_local_port": "nowhere yet: it comes with FULLNAT",
-    "tunnel_mtu": "nowhere yet: it comes with TUN",
+    "tunnel_mtu": "test_tunnel_mtu.py",
     "defence": "nowhere yet: it comes with drop_packet",
     "icmp_limit": "test_icmp.py, together with another",
     "checksum": "test_icmp.py",
+    "no_connection": "test_nat_icmp_send.py",
     "rewrite": "nowhere: what parse() lets through the kernel's helpers can change",
 }
 

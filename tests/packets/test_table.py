@@ -43,7 +43,7 @@ def clients(count: int, seed: int) -> list[tuple[bytes, int]]:
     chance = random.Random(seed)
     found: set[tuple[bytes, int]] = set()
     while len(found) < count:
-        found.add((word(chance.randrange(0x0B000000, 0x60000000)), chance.randrange(1, 65536)))
+        found.add((word(chance.randrange(0x0B000000, 0x60000000)), chance.randrange(1024, 65536)))
     return sorted(found)
 
 

@@ -96,7 +96,13 @@ KNOBS = _all(
     ),
     Knob("lblc_expiration", 86400, _SECONDS, "seconds after which lblc forgets an unused destination", _NO_LBLC),
     Knob("lblcr_expiration", 86400, _SECONDS, "seconds after which lblcr forgets an unused destination", _NO_LBLC),
-    Knob("nat_icmp_send", 0, _INT, "1: a NAT server's packet without a connection is answered by port unreachable"),
+    Knob(
+        "nat_icmp_send",
+        0,
+        _INT,
+        "1: what a NAT server sends from its port, and no connection knows, is answered by port unreachable;"
+        " answers to the director's own health checks, too",
+    ),
     Knob("pmtu_disc", 1, _INT, "1: a tunnel keeps the packet's DF bit; 0: its outer header has none"),
     Knob("run_estimation", 1, _INT, "0: rates are not made", _NO_ESTIMATOR),
     Knob("schedule_icmp", 0, _INT, "1: an ICMP error of no connection is scheduled as its packet would be"),

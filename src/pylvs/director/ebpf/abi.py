@@ -205,6 +205,7 @@ class AddressRole(IntEnum):
     VIP = 1
     RIP = 2
     LOCAL = 4
+    DIP = 8
 
 
 class EventKind(IntEnum):
@@ -240,9 +241,10 @@ class DropReason(IntEnum):
     ENDED = 10
     DEFENCE = 11
     ICMP_LIMIT = 12
-    CHECKSUM = 13
-    REWRITE = 14
-    REASONS = 15
+    NO_CONNECTION = 13
+    CHECKSUM = 14
+    REWRITE = 15
+    REASONS = 16
 
 
 class AddressUnion(Union):

@@ -395,6 +395,7 @@ class EbpfDirector:
             raise DestinationExists
         way = self._lookups.way(server.endpoint.address)
         _check_address(server.endpoint.address, way)
+        limit.check_server(id, server, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         self._expect_answers(server, way)
@@ -412,6 +413,7 @@ class EbpfDirector:
         if slot is None:
             raise NoSuchDestination
         way = self._lookups.way(server.endpoint.address)
+        limit.check_server(id, server, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         self._expect_answers(server, way)
@@ -434,7 +436,6 @@ class EbpfDirector:
             here.stop_answering(self._live)
 
     def _checked_pool(self, registry: Registry, number: int, server: RealServer, way: Way) -> Pool:
-        limit.check_server(server, way)
         if server.method is not ForwardingMethod.FULLNAT:
             return Pool()
         service = self._service(registry, number)

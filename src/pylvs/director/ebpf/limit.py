@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from pylvs.errors import FullnatRefused, NotYetSupported
-from pylvs.model import ForwardingMethod, VirtualAddress
+from pylvs.errors import FullnatRefused, NotYetSupported, TunnelRefused
+from pylvs.model import ForwardingMethod, TunnelChecksum, TunnelType, VirtualAddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pylvs.director.ebpf.route import Way
-    from pylvs.model import IPAddress, RealServer, VirtualService
+    from pylvs.model import IPAddress, RealServer, ServiceId, VirtualService
+
+_OUTER_HEADER = {4: 20, 6: 40}
+_TUNNEL_HEADERS = {
+    (TunnelType.GRE, TunnelChecksum.NONE): 4,
+    (TunnelType.GRE, TunnelChecksum.CSUM): 8,
+    (TunnelType.GUE, TunnelChecksum.NONE): 12,
+    (TunnelType.GUE, TunnelChecksum.CSUM): 12,
+    (TunnelType.GUE, TunnelChecksum.REMOTE): 20,
+}
+_LEAST_MTU = {4: 68, 6: 1280}
+"""RFC 791, RFC 8200."""
 
 
 def check_service(service: VirtualService) -> None:
@@ -22,10 +33,23 @@ def check_service(service: VirtualService) -> None:
         raise NotYetSupported(f"IPv4 addresses written as IPv6 are not supported: use {address.ipv4_mapped}")
 
 
-def check_server(server: RealServer, way: Way) -> None:
-    """Raises `NotYetSupported`."""
+def check_server(id: ServiceId, server: RealServer, way: Way) -> None:
+    """Raises `NotYetSupported`, `TunnelRefused`."""
     if way.local and server.method is ForwardingMethod.FULLNAT:
         raise NotYetSupported("--fullnat to the director itself is not supported; use -m or -g")
+    if server.method is ForwardingMethod.TUN and way.mtu and not way.local:
+        _check_tunnel(id.family, server, way.mtu)
+
+
+def _check_tunnel(family: int, server: RealServer, mtu: int) -> None:
+    """What any host must take in one piece has to fit, or else nothing could be sent for sure."""
+    address, tunnel, least = server.endpoint.address, server.tunnel, _LEAST_MTU[family]
+    added = _OUTER_HEADER[address.version] + _TUNNEL_HEADERS.get((tunnel.type, tunnel.checksum), 0)
+    if mtu - added < least:
+        raise TunnelRefused(
+            f"the MTU {mtu} towards {address} is too small for the tunnel: it leaves {mtu - added} bytes and"
+            f" IPv{family} needs {least}: raise it to {least + added} or more (ip link set mtu)"
+        )
 
 
 def source_towards(server: RealServer, source: IPAddress | None) -> IPAddress:

@@ -55,6 +55,10 @@ MANUAL = {
         "an ICMP error was due and too many had been sent this second",
         "look for what causes them",
     ),
+    "no_connection": (
+        "nat_icmp_send is on, and a NAT server sent what belongs to no connection",
+        "it has been told: port unreachable",
+    ),
     "checksum": (
         "an ICMP error about a connection has a wrong checksum",
         "look for what damages it",

@@ -205,7 +205,7 @@ class Registry:
         raw = self._table.servers[number]
         raw.pool = pool
         raw.local, raw.interface = way.local, way.interface
-        raw.source = abi.Address.from_buffer_copy(pack_address(way.source) if way.source else bytes(16))
+        self._write_source(raw, way.source)
         raw.tunnel = pack_tunnel(server.tunnel)
         raw.weight = server.weight
         if server.upper_threshold == 0 or server.upper_threshold > raw.upper_threshold:
@@ -213,12 +213,25 @@ class Registry:
         raw.upper_threshold, raw.lower_threshold = server.upper_threshold, server.lower_threshold
         raw.method = METHODS[server.method]  # last: the others are there when a packet sees it
 
+    def _write_source(self, raw: abi.Server, source: IPAddress | None) -> None:
+        before, after = bytes(raw.source), pack_address(source) if source else bytes(16)
+        if source:
+            self.roles.add(after, abi.AddressRole.DIP)
+        if before != after:
+            self.roles.leave(before)
+        raw.source = abi.Address.from_buffer_copy(after)
+
     def pack_pool(self, local_addresses: Sequence[IPAddress]) -> abi.Pool:
         """A pool whose addresses are known as local ones; raises `TableFull`."""
         pool = self.locals.pack(local_addresses)
         for address in local_addresses:
             self.roles.add(pack_address(address), abi.AddressRole.LOCAL)
         return pool
+
+    def _leave(self, raw: abi.Server) -> None:
+        for address in (raw.address, raw.source):
+            self.roles.leave(bytes(address))
+        self._leave_pool(raw.pool)
 
     def _leave_pool(self, pool: abi.Pool) -> None:
         for address in self.locals.unpack(pool):
@@ -238,8 +251,7 @@ class Registry:
         raw = self._table.servers[number]
         raw.deleted_at = self._table.settings.now
         raw.phase = abi.ServerPhase.DELETED
-        self.roles.leave(bytes(raw.address))
-        self._leave_pool(raw.pool)
+        self._leave(raw)
         self._deleted[bytes(raw.service_key), self.endpoint(number)] = number
 
     def _free_slot(self) -> int:
@@ -254,8 +266,7 @@ class Registry:
             if not raw.load:
                 del self._deleted[identity]
                 self._let_settle(raw)
-                self.roles.leave(bytes(raw.address))
-                self._leave_pool(raw.pool)
+                self._leave(raw)
                 return number
         raise TableFull(
             f"no room for another server: there are {settings.servers_used}, deleted ones with connections included",

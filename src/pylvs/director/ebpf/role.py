@@ -1,7 +1,8 @@
-"""What each address is to the director: the VIP of a service, a real server, a local address of FULLNAT.
+"""What each address is to the director: the VIP of a service, a real server, its own towards one, FULLNAT's local one.
 
-A fragment without ports is told by that whether it may be one of ours. So a role comes before what needs it, and goes
-after the last who did: the map says too much at times, but never too little.
+A fragment without ports is told by that whether it may be one of ours, and a client that claims one of the director's
+addresses is known for none. So a role comes before what needs it, and goes after the last who did: the map says too
+much at times, but never too little.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.table import Table
 
 _SIZE = 16
+_SOURCE = abi.Server.source.offset
 _POOL_SIZE = abi.Server.pool.offset + 2 * abi.LOCALS_OF_SERVER
-_VIP, _RIP, _LOCAL = abi.AddressRole.VIP, abi.AddressRole.RIP, abi.AddressRole.LOCAL
+_VIP, _RIP, _LOCAL, _DIP = (getattr(abi.AddressRole, name) for name in ("VIP", "RIP", "LOCAL", "DIP"))
 
 
 class Roles:
@@ -77,11 +79,12 @@ class Roles:
         servers = self._table.servers
         for number in range(self._table.settings.servers_used):
             start = number * servers.stride
-            address = servers.memory[start : start + _SIZE]
-            if address in self._leaving or self._has_pool(number):
+            address, source = (servers.memory[start + at : start + at + _SIZE] for at in (0, _SOURCE))
+            if address in self._leaving or source in self._leaving or self._has_pool(number):
                 server = servers[number]
                 if server.phase == abi.ServerPhase.AVAILABLE or server.load:
                     yield address, _RIP
+                    yield source, _DIP
                     yield from self._of_pool(server.pool)
 
     def _has_pool(self, number: int) -> bool:

@@ -24,10 +24,12 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ROUTE = struct.Struct("=8BI")
 _ADDRESS = struct.Struct("=4BI")
+_LINK = struct.Struct("=BBHiII")
 _REQUEST, _DUMP = 0x1, 0x300
 _ERROR, _DONE = 2, 3
-_GETADDR, _GETROUTE = 22, 26
-_RTA_DST, _RTA_OIF, _RTA_PREFSRC = 1, 4, 7
+_GETLINK, _GETADDR, _GETROUTE = 18, 22, 26
+_IFLA_MTU, _RTAX_MTU = 4, 2
+_RTA_DST, _RTA_OIF, _RTA_PREFSRC, _RTA_METRICS = 1, 4, 7, 8
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _UNICAST, _LOCAL, _BROADCAST, _ANYCAST = 1, 2, 3, 4
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
@@ -35,12 +37,16 @@ _LARGEST = 1 << 16
 
 
 class Way(Value):
-    """How the kernel would send to an address: by an interface (0: not at all, or unknown), from an own address."""
+    """How the kernel would send to an address: by an interface (0: not at all, or unknown), from an own address.
+
+    `mtu` is what may be sent there in one piece, 0 where that is unknown.
+    """
 
     local: bool = False
     broadcast: bool = False
     interface: int = 0
     source: IPAddress | None = None
+    mtu: int = 0
 
 
 class Lookups:
@@ -92,12 +98,24 @@ def way_to(address: IPAddress) -> Way:
     source = attributes.get(_RTA_PREFSRC)
     if kind not in (_UNICAST, _LOCAL, _BROADCAST, _ANYCAST):  # a route that says: there is none
         return Way()
+    interface = int.from_bytes(attributes.get(_RTA_OIF, b""), "little")
+    mtu = _attributes(attributes.get(_RTA_METRICS, b"")).get(_RTAX_MTU, b"")
     return Way(
         kind == _LOCAL,
         kind == _BROADCAST,
-        int.from_bytes(attributes.get(_RTA_OIF, b""), "little"),
+        interface,
         _address(source) if source else None,
+        int.from_bytes(mtu, "little") or _mtu_of(interface),
     )
+
+
+def _mtu_of(interface: int) -> int:
+    """0 where it is gone meanwhile, as a route by no interface has none."""
+    try:
+        answer = next(_ask(_GETLINK, _LINK.pack(AF_UNSPEC, 0, 0, interface, 0, 0)))
+    except OSError:
+        return 0
+    return int.from_bytes(_attributes(answer[_LINK.size :]).get(_IFLA_MTU, b""), "little")
 
 
 def own_addresses() -> frozenset[IPAddress]:

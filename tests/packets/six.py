@@ -1,0 +1,34 @@
+"""The packet tests' network by IPv6: the same cables, on which everybody has one address more."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.packets.wire import MACS, RIP1, ROUTER_MAC
+
+CIP6, VIP6, DIP6 = "2001:db8:1::1", "fd00::250", "fd00::208"
+RIP6, ROUTER6, FAR6 = "fd00::111", "fd00::f", "2001:db8:77::7"
+_EMPTY = "address flush dev eth0 scope global"
+_SIX = (
+    f"address add {DIP6}/64 dev eth0 nodad",
+    f"address add {VIP6}/128 dev eth0 nodad preferred_lft 0",  # so that no tunnel comes from it
+    f"neighbour replace {RIP6} lladdr {MACS[RIP1]} dev eth0 nud permanent",
+    f"neighbour replace {ROUTER6} lladdr {ROUTER_MAC} dev eth0 nud permanent",
+    f"route replace default via {ROUTER6} dev eth0",
+)
+
+
+@contextmanager
+def ipv6() -> Iterator[None]:
+    """The director has its addresses and routes for so long, and forwards."""
+    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+    _ip(_EMPTY, *_SIX)
+    yield
+    _ip(_EMPTY)
+
+
+def _ip(*commands: str) -> None:
+    subprocess.run(["ip", "-6", "-batch", "-"], input="\n".join(commands), text=True, check=True)
