@@ -65,7 +65,7 @@ union icmp_headers {
 };
 
 /* What is still to be done with a frame, beside the actions of tc: there, where the stack has room for it again. */
-enum { THEN_TRANSMIT = -1, THEN_QUOTE = -2, THEN_SCHEDULE = -3 };
+enum { THEN_TRANSMIT = -1, THEN_QUOTE = -2, THEN_SCHEDULE = -3, THEN_RELAY = -4 };
 
 /* What one CPU works with, because the stack has no room for it; and how many errors it has sent in this second. */
 struct icmp_room {

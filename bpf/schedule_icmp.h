@@ -31,7 +31,7 @@ static __always_inline enum verdict open_related(const struct __sk_buff *skb)
 }
 
 /* An error that no service wants may be about a tunnel packet. Of a drop nobody is told: an ICMP error never causes another one. */
-__noinline int relay_opened(struct __sk_buff *skb, __u32 verdict)
+__noinline int count_opened(struct __sk_buff *skb, __u32 verdict)
 {
 	__u32 zero = 0;
 	struct icmp_room *room = own_room();
@@ -51,13 +51,28 @@ __noinline int relay_opened(struct __sk_buff *skb, __u32 verdict)
 		tell(EVENT_SCHEDULED, connection);
 	if (!connection)
 		room->quoted = answer_tuple(&opening->tuple, server);
-	__u64 control = connection ? READ_ONCE(connection->control) : (__u64)server->method << CONTROL_METHOD;
-	return finish(skb, relay(skb, room, connection, control, created->server - 1));
+	return THEN_RELAY;
 }
 
-/* Inlined where it is called: from any deeper the stack has no room for what opens a connection. */
+__noinline int relay_opened(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct icmp_room *room = own_room();
+	struct opening *opening = bpf_map_lookup_elem(&openings, &zero);
+	struct server *server = opening ? server_at(opening->created.server - 1) : NULL;
+	if (!room || !opening || !server)
+		return TC_ACT_OK;
+	struct connection *connection = opening->created.connection ? slot_at(opening->created.connection - 1) : NULL;
+	__u64 control = connection ? READ_ONCE(connection->control) : (__u64)server->method << CONTROL_METHOD;
+	return finish(skb, relay(skb, room, connection, control, opening->created.server - 1));
+}
+
+/* One after the other and inlined where it is called: any deeper the stack has no room for what opens a connection, or relays. */
 static __always_inline int balance_icmp(struct __sk_buff *skb, __u32 l4_offset)
 {
 	int action = relay_icmp(skb, l4_offset);
-	return likely(action != THEN_SCHEDULE) ? action : relay_opened(skb, open_related(skb));
+	if (likely(action != THEN_SCHEDULE))
+		return action;
+	action = count_opened(skb, open_related(skb));
+	return action == THEN_RELAY ? relay_opened(skb) : action;
 }
