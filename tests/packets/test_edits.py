@@ -120,6 +120,19 @@ def test_another_server_takes_the_port_of_a_closed_connection(method: Forwarding
 
 
 @METHODS
+def test_a_persistent_connection_goes_on_when_its_port_is_used_again(method: ForwardingMethod, plane: Plane) -> None:
+    """It is no new one: its template keeps it at its server anyway."""
+    plane.director.add_service(VirtualService(service(WEB), "rr", persistence=300))
+    for rip in (RIP1, RIP2):
+        plane.add(WEB, f"{rip}:80", method)
+    establish(plane)
+    client(plane, "R")
+    assert client(plane, "S") == SENT
+    assert plane.snapshot(WEB).counters.connections == 1
+    assert sorted(one.state for one in plane.connections()) == ["ASSURED", "SYN_RECV"]
+
+
+@METHODS
 def test_connections_of_a_deleted_server_end_in_time(method: ForwardingMethod, plane: Plane) -> None:
     plane.serve(WEB, f"{RIP1}:80", method=method)
     establish(plane)
