@@ -56,6 +56,7 @@ struct sending {
 	bool tells_client;  /* FULLNAT: the server is to be told who the client is */
 	bool offers;	    /* FULLNAT: its answer says how large the client's segments may be */
 	__u8 tcp_header;    /* bytes of it */
+	__u8 options;	    /* bytes of them in the IP header, see `struct packet` */
 	bool segmented;	    /* the kernel cuts it into segments that fit */
 	bool ttl_done;	    /* the kernel has routed it already, and counted that hop */
 	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
@@ -72,9 +73,23 @@ struct {
 	__type(value, struct sending);
 } sendings SEC(".maps");
 
+/* FULLNAT: the server is of another family than the client. */
+static __always_inline bool changes_family(const struct sending *sending)
+{
+	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
+}
+
+/* How much longer the packet may get on its way out. */
+static __always_inline __u32 growth(const struct sending *sending, const struct server *server)
+{
+	if (sending->request && sending->method == METHOD_TUN)
+		return overhead(server);
+	return changes_family(sending) && sending->inner.ipv4 ? sizeof(struct ipv6hdr) - sizeof(struct iphdr) : 0;
+}
+
 static __always_inline enum drop_reason fits(struct sending *sending, const struct server *server, __u32 mtu)
 {
-	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+	__u32 added = growth(sending, server);
 	sending->mtu = mtu > added ? mtu - added : 0;
 	if (added && sending->mtu < (sending->inner.ipv4 ? IPV4_LEAST_MTU : IPV6_LEAST_MTU))
 		return DROP_TUNNEL_MTU;
@@ -83,19 +98,13 @@ static __always_inline enum drop_reason fits(struct sending *sending, const stru
 	return sending->length > sending->mtu ? DROP_TOO_BIG : DROP_REASONS;
 }
 
-/* FULLNAT: the server is of another family than the client. */
-static __always_inline bool changes_family(const struct sending *sending)
-{
-	return is_ipv4(&sending->from.source) != is_ipv4(&sending->to.source);
-}
-
 /* Ask the routing table, if it may be asked: the kernel answers only where it forwards. */
 __noinline int look_up_exit(struct __sk_buff *skb, struct sending *sending)
 {
 	struct server *server = sending ? server_at(sending->server) : NULL;
 	if (!server)
 		return DROP_NO_ROUTE;
-	__u32 added = sending->request && sending->method == METHOD_TUN ? overhead(server) : 0;
+	__u32 added = growth(sending, server);
 	struct bpf_fib_lookup fib = {.tot_len = sending->segmented ? 1 : sending->length + added};
 	struct address source = sending->to.source;
 	struct address destination = sending->request ? server->address : sending->to.destination;
@@ -215,7 +224,7 @@ static __always_inline bool write_other_family(struct __sk_buff *skb, const stru
 	return !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), &header, sizeof(header), 0);
 }
 
-/* FULLNAT between the families. Only packets without IP options and fragments come here. */
+/* FULLNAT between the families. IP options and extension headers don't go along (RFC 7915); no fragment comes here. */
 __noinline int change_family(struct __sk_buff *skb, struct sending *sending)
 {
 	if (!sending)
@@ -237,6 +246,9 @@ __noinline int change_family(struct __sk_buff *skb, struct sending *sending)
 		return false;
 	if (!replace_ports(skb, sending))
 		return false;
+	if (sending->options && bpf_skb_adjust_room(skb, -(__s32)sending->options, BPF_ADJ_ROOM_NET, 0))
+		return false;
+	sending->inner.length -= sending->options;
 	if (bpf_skb_change_proto(skb, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), 0))
 		return false;
 	return write_other_family(skb, sending, ipv4);
@@ -372,6 +384,7 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 	sending->inner.tunnel = server->tunnel;
 	sending->server = decision->server_index;
 	sending->l4_offset = is_later_fragment(packet) ? 0 : packet->l4_offset;
+	sending->options = packet->options;
 	sending->segmented = skb->gso_size;
 	sending->length = skb->gso_size ? skb->gso_size + packet->headers : packet->length;
 	sending->method = decision->connection ? method_of(decision->control) : server->method;
