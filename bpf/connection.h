@@ -574,6 +574,24 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 	return true; /* others change it as fast as we do: their change is as good */
 }
 
+/* The first answer over UDP assures the template, too. It is noted in the answers' slot, so that no later one looks again. */
+__noinline int assure_by_answer(struct connection *answer)
+{
+	struct connection *owner = answer ? peer_of(answer) : NULL;
+	if (!owner)
+		return 0;
+	__u64 control = READ_ONCE(answer->control);
+	assure_template(template_of(owner, answer, READ_ONCE(owner->control)));
+	swap_control(answer, control, control | ASSURED);
+	return 0;
+}
+
+static __always_inline bool is_first_answer(__u64 control, __u32 direction)
+{
+	return (direction & ~SECURE) == OUTPUT && !(control & ASSURED) &&
+	       FIELD(control, CONTROL_PROTOCOL, 8) == IPPROTO_UDP;
+}
+
 /*
  * A packet of the connection was seen. False if the connection ended before it. A mark is on the owner's slot alone, so an
  * answer that comes when there may be one looks there.
@@ -585,6 +603,8 @@ static __always_inline bool refresh(struct connection *connection, __u64 control
 	bool ending = (direction & ~SECURE) == OUTPUT
 			      ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
 			      : control & EXPIRING;
+	if (unlikely(is_first_answer(control, direction)))
+		assure_by_answer(connection);
 	if (unlikely(changes || ending)) {
 		if ((direction & ~SECURE) != OUTPUT)
 			return change_state(connection, direction, tcp_flags);

@@ -136,8 +136,9 @@ static __always_inline int select_turn(void *ring, __u32 turns, struct service *
 {
 	__u32 *start = ring_word(ring, 1);
 	struct turning turning = {.ring = ring, .service = service, .turns = turns, .start = start ? *start : 0};
+	/* once round at most, so that a search in vain ends where it began */
 	if (!take_turn(&turning))
-		bpf_loop(turns, take_next_turn, &turning, 0);
+		bpf_loop(turns - 1, take_next_turn, &turning, 0);
 	return turning.server;
 }
 

@@ -9,11 +9,11 @@ import pytest
 from pylvs.model import Counters, ForwardingMethod, VirtualService
 from tests.packets.plane import PASS, SENT, Plane, service
 from tests.packets.slots import Slots
-from tests.packets.wire import CIP, RIP1, RIP2, VIP, tcp, word
+from tests.packets.wire import CIP, RIP1, RIP2, VIP, tcp, udp, word
 
 pytestmark = pytest.mark.root
 
-WEB, OTHER = f"tcp {VIP}:80", f"tcp {VIP}:85"
+WEB, OTHER, DATAGRAMS = f"tcp {VIP}:80", f"tcp {VIP}:85", f"udp {VIP}:53"
 NO_SERVER, SERVER_DELETED, TUPLE_IN_USE = "no_server", "server_deleted", "tuple_in_use"
 NAT, DR = ForwardingMethod.NAT, ForwardingMethod.DR
 METHODS = pytest.mark.parametrize("method", [NAT, DR])
@@ -130,6 +130,17 @@ def test_a_persistent_connection_goes_on_when_its_port_is_used_again(method: For
     assert client(plane, "S") == SENT
     assert plane.snapshot(WEB).counters.connections == 1
     assert sorted(one.state for one in plane.connections()) == ["ASSURED", "SYN_RECV"]
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_an_answer_over_udp_assures_the_template(hook: str, plane: Plane) -> None:
+    plane.director.add_service(VirtualService(service(DATAGRAMS), "rr", persistence=300))
+    plane.add(DATAGRAMS, f"{RIP1}:53")
+    for _ in range(2):
+        assert plane.run(hook, udp(word(CIP), 5000, word(VIP), 53)).verdict == SENT
+        assert sorted(one.state for one in plane.connections()) == ["NONE", "UDP"]
+    assert plane.run(hook, udp(word(RIP1), 53, word(CIP), 5000)).verdict == SENT
+    assert sorted(one.state for one in plane.connections()) == ["ASSURED", "UDP"]
 
 
 @METHODS

@@ -378,7 +378,7 @@ class Director:
         else:
             flow.state, seconds = state.after(before, packet.flags, flow.method, reply=reply)
         flow.server.change_state(before, flow.state)
-        if flow.template and flow.state == "ESTABLISHED" != before:
+        if flow.template and (flow.state == "ESTABLISHED" != before or (reply and flow.state == "UDP")):
             flow.template.assured = True
         flow.end = self.now + seconds
 
