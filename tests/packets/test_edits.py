@@ -133,6 +133,19 @@ def test_a_persistent_connection_goes_on_when_its_port_is_used_again(method: For
 
 
 @pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_a_template_of_a_quiesced_server_opens_one_connection(hook: str, plane: Plane) -> None:
+    """And not a second one when the packet that opened it by XDP goes up to tc."""
+    plane.director.set_knobs({"expire_nodest_conn": 1})
+    plane.director.add_service(VirtualService(service(WEB), "rr", persistence=300))
+    plane.add(WEB, f"{RIP1}:80")
+    establish(plane)
+    plane.edit(WEB, f"{RIP1}:80 0")
+    plane.forgets_the_way()
+    assert plane.run(hook, tcp(word(CIP), 5001, word(VIP), 80)).verdict == SENT
+    assert plane.snapshot(WEB).counters.connections == 2
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
 def test_an_answer_over_udp_assures_the_template(hook: str, plane: Plane) -> None:
     plane.director.add_service(VirtualService(service(DATAGRAMS), "rr", persistence=300))
     plane.add(DATAGRAMS, f"{RIP1}:53")
