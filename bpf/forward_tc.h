@@ -289,6 +289,30 @@ __noinline int count_hop_tc(struct __sk_buff *skb)
 
 #include "encapsulate.h"
 
+/* A datagram of IPv4 may come without a checksum; one of IPv6 has one (RFC 7915). It is one of IPv6 already. */
+__noinline int complete_datagram(struct __sk_buff *skb, struct sending *sending)
+{
+	__u32 begin = sizeof(struct ethhdr) + sizeof(struct ipv6hdr), at = begin + offsetof(struct udphdr, check);
+	__u32 sum = 0;
+	__u16 check;
+	if (!sending || bpf_skb_load_bytes(skb, at, &check, sizeof(check)))
+		return false;
+	if (check)
+		return true;
+	__u32 length = sending->inner.length - sizeof(struct iphdr);
+	if (add_bytes(skb, begin, begin + length, &sum))
+		return false;
+	check = complemented((__u64)sum +
+			     pseudo_sum_of(&sending->to.source, &sending->to.destination, IPPROTO_UDP, length));
+	check = check ? check : 0xffff;
+	return !bpf_skb_store_bytes(skb, at, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
+}
+
+static __always_inline bool may_lack_checksum(const struct sending *sending)
+{
+	return sending->from.protocol == IPPROTO_UDP && sending->inner.ipv4;
+}
+
 /* FULLNAT, before anything else of the packet changes. */
 static __always_inline bool introduce(struct __sk_buff *skb, struct sending *sending)
 {
@@ -314,7 +338,7 @@ static __always_inline bool change(struct __sk_buff *skb, struct sending *sendin
 	if (sending->method == METHOD_FULLNAT && !introduce(skb, sending))
 		return false;
 	if (changes_family(sending))
-		return change_family(skb, sending);
+		return change_family(skb, sending) && (!may_lack_checksum(sending) || complete_datagram(skb, sending));
 	return rewrite_tc(skb, sending);
 }
 

@@ -215,6 +215,21 @@ def test_udp(kind: str, hook: str, director: Plane) -> None:
     assert addresses(sent(director, hook, bytes(from_server(answer)))) == (vip, PORT[kind], cip, CPORT)
 
 
+@pytest.mark.parametrize("size", [0, 1, 8, 1000])
+def test_a_datagram_without_a_checksum(size: int, director: Plane) -> None:
+    """It may stay so unless it becomes one of IPv6 (RFC 7915)."""
+    for kind, wanted in (("IPv4", False), ("IPv4 to IPv6", True)):
+        vip, _, cip, _ = KINDS[kind]
+        datagram = ip(cip, vip) / UDP(sport=CPORT, dport=PORT[kind], chksum=0) / Raw(payload(size))
+        outcome = director.tc(bytes(from_client(datagram)))
+        assert outcome.verdict == SENT
+        packet = (IPv6 if wanted else IP)(outcome.frame[14:])
+        again = packet.copy()
+        if wanted:
+            again.payload.chksum = None
+        assert (bool(packet[UDP].chksum), bytes(again)) == (wanted, outcome.frame[14:])
+
+
 def test_no_two_connections_have_one_local_port(director: Plane) -> None:
     ports = [sent(director, "tc", client("IPv4", "S", port=port)).payload.sport for port in range(5000, 5400)]
     assert len(set(ports)) == len(ports)
