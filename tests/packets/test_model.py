@@ -36,7 +36,7 @@ def play(world: World, story: Story) -> None:
     """All of a story, compared after each of its steps."""
     world.serve(story.services())
     world.set_knobs(expire_nodest=story.expire_nodest, expire_quiescent=story.expire_quiescent)
-    for action in story.actions:
+    for action in story.all_actions():
         action.play(world)
         world.check()
     world.check_end()

@@ -92,15 +92,16 @@ def translated(packet: Packet, to: Ends, *, told: bool = False, offered: bool = 
 
 
 def _mend(packet: Packet, segment: bytearray, to: Ends) -> None:
-    """The checksum of layer 4 follows; UDP's may be none."""
+    """The checksum of layer 4 follows. UDP's may be none, but not when IPv4 becomes IPv6."""
     at, protocol = _CHECK_AT[packet.network.protocol], packet.network.protocol
     check = int.from_bytes(segment[at : at + 2], "big")
-    if protocol == UDP and not check:
+    none = protocol == UDP and not check
+    if none and to.source.version <= packet.version:
         return
     old = packet.segment
     segment[at : at + 2] = bytes(2)
     ends = (packet.network.source, packet.network.destination)
-    before = ones_sum(pseudo_header(*ends, protocol, len(old)), old[:at], old[at + 2 :])
+    before = 0 if none else ones_sum(pseudo_header(*ends, protocol, len(old)), old[:at], old[at + 2 :])
     after = ones_sum(pseudo_header(to.source, to.destination, protocol, len(segment)), bytes(segment))
     made = still(check, before, after)
     segment[at : at + 2] = (made or (0xFFFF if protocol == UDP else 0)).to_bytes(2, "big")

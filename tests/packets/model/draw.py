@@ -30,6 +30,7 @@ TUNNELS = (
     Tunnel(TunnelType.GUE, 6080),
     Tunnel(TunnelType.GUE, 6080, TunnelChecksum.CSUM),
 )
+WAYS = [(method, Tunnel()) for method in (NAT, NAT, DR, FULLNAT, FULLNAT)] + [(TUN, tunnel) for tunnel in TUNNELS]
 FIRST_PORT, REAL_PORT = 80, 8080
 _SYN, _ACK = 0x02, 0x10
 
@@ -37,11 +38,10 @@ _SYN, _ACK = 0x02, 0x10
 class Plan(NamedTuple):
     """A service that is to be; `hosts` and `weights` are its servers'."""
 
-    method: ForwardingMethod
+    way: tuple[ForwardingMethod, Tunnel]
     protocol: Protocol
     family: int
     other_family: bool
-    tunnel: Tunnel
     every_port: bool
     scheduler: str
     persistence: int | None
@@ -50,7 +50,11 @@ class Plan(NamedTuple):
     threshold: int
     weights: tuple[int, ...]
 
-    def services(self, number: int, taken: set[VirtualAddress]) -> tuple[VirtualService, list[RealServer]]:
+    @property
+    def method(self) -> ForwardingMethod:
+        return self.way[0]
+
+    def service_by_number(self, number: int, taken: set[VirtualAddress]) -> tuple[VirtualService, list[RealServer]]:
         """The service by its number in the whole, and its servers."""
         id = self._id(0 if self.every_port else FIRST_PORT + number)
         if id in taken:
@@ -73,19 +77,17 @@ class Plan(NamedTuple):
         crosses = self.other_family and self.method in {TUN, FULLNAT}
         version = 10 - self.family if crosses else self.family
         hosts = [address for address in HOSTS if address.version == version]
-        tunnel = self.tunnel if self.method is TUN else Tunnel()
         real_port = REAL_PORT if self.method in {NAT, FULLNAT} else port
         where = Endpoint(hosts[host % len(hosts)], real_port + host // len(hosts))
-        return RealServer(where, self.method, weight, self.threshold, tunnel=tunnel)
+        return RealServer(where, self.method, weight, self.threshold, tunnel=self.way[1])
 
 
 plans = st.builds(
     Plan,
-    st.sampled_from((NAT, DR, TUN, FULLNAT)),
+    st.sampled_from(WAYS),
     st.sampled_from((Protocol.TCP, Protocol.TCP, Protocol.UDP)),
     st.sampled_from((4, 6)),
     st.booleans(),
-    st.sampled_from(TUNNELS),
     st.sampled_from((False, False, True)),
     st.sampled_from(("rr", "wlc")),
     st.sampled_from((None, None, 20, 200)),
@@ -195,7 +197,7 @@ def _mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
     return st.one_of(*[st.just(usual)] * 3, st.sampled_from(others))
 
 
-small = st.integers(0, 1)
+small, services = st.integers(0, 1), st.integers(0, 3)
 flags = st.one_of(st.sampled_from((_SYN, _ACK, _ACK, 0x11, 0x12, 0x14, 0x18)), st.integers(0, 255))
 shapes = st.builds(
     Shape,
@@ -225,15 +227,15 @@ orders = st.sampled_from(((0, 1), (0, 1), (0,), (1,), (0, 0, 1)))
 numbers = st.integers(0, 9)
 edits = st.sampled_from(("edit", "edit", "delete", "add"))
 actions = st.one_of(
-    st.builds(Request, small, small, small, small, firsts, none),
-    st.builds(Request, small, small, small, small, firsts, none),
-    st.builds(Request, small, small, small, small, shapes, st.one_of(none, damages)),
+    st.builds(Request, services, small, small, small, firsts, none),
+    st.builds(Request, services, small, small, small, firsts, none),
+    st.builds(Request, services, small, small, small, shapes, st.one_of(none, damages)),
     st.builds(Again, numbers, st.one_of(shapes, firsts), st.one_of(none, none, damages)),
     st.builds(Again, numbers, shapes, none),
     st.builds(Reply, numbers, st.one_of(shapes, firsts), st.one_of(none, none, damages), _mostly(0, 32)),
     st.builds(Reply, numbers, shapes, none, st.just(0)),
-    st.builds(Fragments, small, small, small, st.one_of(shapes, firsts), orders, st.sampled_from((8, 24, 64))),
-    st.builds(Edit, small, small, st.sampled_from((0, 1, 2, 5)), edits),
+    st.builds(Fragments, services, small, small, st.one_of(shapes, firsts), orders, st.sampled_from((8, 24, 64))),
+    st.builds(Edit, services, small, st.sampled_from((0, 1, 2, 5)), edits),
     st.builds(Wait, st.sampled_from((1, 1, 2, 5, 9, 11, 21, 61, 125))),
 )
 
@@ -251,12 +253,19 @@ class Story(NamedTuple):
         """Those that are to be."""
         taken: set[VirtualAddress] = set()
         plans = [*self.plans[: 1 if self.twin else 0], *self.plans]
-        return [plan.services(number, taken) for number, plan in enumerate(plans)]
+        return [plan.service_by_number(number, taken) for number, plan in enumerate(plans)]
+
+    def all_actions(self) -> list[Any]:
+        """A good client of each service comes first, and is answered."""
+        count = len(self.plans) + self.twin
+        good = [Request(number, 0, 0, 0, Shape(), Damage()) for number in range(count)]
+        answers = [Reply(number, Shape(flags=0x12), Damage(), 0) for number in range(count)]
+        return [*good, *answers, *self.actions]
 
 
 stories = st.builds(
     Story,
-    st.lists(plans, min_size=1, max_size=2),
+    st.lists(plans, min_size=1, max_size=3),
     st.booleans(),
     st.booleans(),
     st.booleans(),
