@@ -28,6 +28,7 @@ const volatile struct {
 #define AWAY (1ULL << CONTROL_AWAY)
 #define SETTLED (1ULL << CONTROL_SETTLED)
 #define ASSURED (1ULL << CONTROL_ASSURED)
+#define HERE (1ULL << CONTROL_HERE)
 #define TEMPLATE ((__u64)TEMPLATE_PROTOCOL << CONTROL_PROTOCOL)
 #define PHASE_MASK (3ULL << CONTROL_PHASE)
 #define STATE_MASK (0xffULL << CONTROL_STATE)
@@ -231,6 +232,7 @@ struct entry {
 	__u8 side;
 	__u8 method;
 	__u8 state;
+	bool here;
 	__u32 deadline;
 	__u32 server;
 	__u32 link;
@@ -248,7 +250,8 @@ static __always_inline void fill(struct connection *connection, const struct tup
 	connection->link = entry->link;
 	connection->peer = entry->peer;
 	__u64 control = place->identity | (__u64)entry->side << CONTROL_SIDE | (__u64)entry->method << CONTROL_METHOD |
-			(__u64)entry->state << CONTROL_STATE | generation << CONTROL_GENERATION | (away ? AWAY : 0);
+			(__u64)entry->state << CONTROL_STATE | generation << CONTROL_GENERATION | (away ? AWAY : 0) |
+			(entry->here ? HERE : 0);
 	/* an exchange is a full barrier: whoever sees the slot live sees what is in it */
 	(void)__sync_lock_test_and_set(&connection->control, control);
 }

@@ -9,6 +9,7 @@
 enum place_met {
 	MET_EARLY, /* XDP: leaves what it can't do to the next */
 	MET_LAST,
+	MET_HERE, /* where the director's own programs send from */
 };
 
 /* Addresses that no honest packet comes from. The kernel's stack refuses them too, so they are left to it. */
@@ -23,14 +24,22 @@ static __always_inline bool hostile_source(const struct tuple *tuple)
 	return first == 0xff || (!source->half[0] && !source->word[2] && bpf_ntohl(source->word[3]) <= 1);
 }
 
+/* 127.0.0.0/8 and ::1: no packet from there may leave the host, and none may come to there from outside. */
+static __always_inline bool is_loopback(const struct address *address)
+{
+	return is_ipv4(address) ? (address->word[3] & 0xff) == 127
+				: !address->half[0] && !address->word[2] && address->word[3] == bpf_htonl(1);
+}
+
 static __always_inline bool opens(__u16 tcp_flags)
 {
 	return (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
-static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags)
+/* To an address of its own the director's programs send from that very address, unless they ask for another. */
+static __always_inline bool may_create(const struct tuple *tuple, __u16 tcp_flags, bool here)
 {
-	if (hostile_source(tuple))
+	if (here ? is_loopback(&tuple->source) : hostile_source(tuple))
 		return false;
 	if (tuple->protocol == IPPROTO_UDP || opens(tcp_flags))
 		return true;
@@ -61,8 +70,9 @@ static __always_inline bool is_for_last(const struct service *service)
 /* The service that wants a packet that belongs to no connection. */
 __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mark, __u32 met, struct created *created)
 {
-	if (!tuple || !created || !may_create(tuple, tcp_flags))
+	if (!tuple || !created || !may_create(tuple, tcp_flags, met == MET_HERE))
 		return VERDICT_PASS;
+	created->here = met == MET_HERE;
 	created->service = find_service(tuple, mark) - 1;
 	struct service *service = service_at(created->service);
 	if (!service || (met == MET_EARLY && is_for_last(service)))

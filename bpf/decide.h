@@ -133,6 +133,21 @@ static __always_inline enum verdict decide(const struct packet *packet, __u32 ma
 	return VERDICT_REQUEST;
 }
 
+/* An answer of the director itself, as a real server of NAT. */
+static __always_inline bool find_answer(const struct packet *packet, struct decision *decision)
+{
+	struct place place = place_of(&packet->tuple);
+	struct connection *connection = find(&packet->tuple, &place);
+	if (!connection)
+		return false;
+	decision->connection = connection;
+	decision->control = READ_ONCE(connection->control);
+	decision->server_index = connection->server;
+	decision->server = server_at(decision->server_index);
+	return decision->server && decision->server->local && side_of(decision->control) == SIDE_SERVER &&
+	       decide_reply(decision) == VERDICT_REPLY;
+}
+
 /* What is to be forwarded has a server; the verifier doesn't see that, and is to be shown. */
 static __always_inline bool has_server(struct decision *decision)
 {

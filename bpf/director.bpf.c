@@ -19,6 +19,7 @@ const volatile struct {
 	enum tunnel_checksum tunnel_checksum;
 	enum knob knob;
 	enum defence defence;
+	enum for_own_programs for_own_programs;
 	enum address_role address_role;
 	enum event_kind event_kind;
 	enum drop_reason drop_reason;
@@ -79,7 +80,39 @@ static __always_inline bool is_leaving(const struct __sk_buff *skb)
 	return skb->ingress_ifindex != skb->ifindex;
 }
 
-/* Send a packet on as it was decided; to the director itself, where that is the real server. */
+/* The host's stack never takes for 127.0.0.0/8 what came from outside. */
+static __always_inline enum drop_reason find_program(const struct __sk_buff *skb, const struct sending *sending)
+{
+	bool unreachable = sending->request && rewrites(sending->method) && is_loopback(&sending->to.destination);
+	return unreachable && !is_here(skb) ? DROP_NO_ROUTE : DROP_REASONS;
+}
+
+/* What has changed too much of it for the parts of its datagram that have no ports, or a checksum over all of them. */
+static __always_inline bool is_fragment_lost(const struct packet *packet, const struct sending *sending)
+{
+	return unlikely(packet->fragment && (changes_family(sending) || has_other_sctp_ports(sending)));
+}
+
+static __always_inline int leave_tc(struct __sk_buff *skb, const struct packet *packet, const struct decision *decision,
+				    enum verdict verdict, struct sending *sending)
+{
+	if (!account(packet, decision, verdict))
+		return drop_tc(DROP_ENDED, packet, decision);
+	if (sending->ending == ENDS_AS_IT_GOES && !rewrites(sending->method))
+		return TC_ACT_OK;
+	if (unlikely(has_other_sctp_ports(sending)) && !mend_sctp_checksum(skb, sending))
+		return drop_tc(DROP_REWRITE, packet, decision);
+	int action = transmit(skb, sending);
+	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
+}
+
+/* Is it for a program on the director itself: the real server of a request, the client of a reply? */
+static __always_inline bool ends_here(const struct decision *decision, enum verdict verdict)
+{
+	return unlikely(verdict == VERDICT_REQUEST ? decision->server->local : !!(decision->control & HERE));
+}
+
+/* Send a packet on as it was decided. */
 static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
 				      enum verdict verdict, bool ttl_done)
 {
@@ -87,27 +120,21 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
 	if (!sending)
 		return TC_ACT_SHOT;
-	if (decision->server->local && verdict == VERDICT_REQUEST)
-		return account(packet, decision, verdict) ? TC_ACT_OK : drop_tc(DROP_ENDED, packet, decision);
+	bool here = ends_here(decision, verdict);
 	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
-	if (!ttl_done && ttl_of(packet) <= 1)
+	if (!ttl_done && !here && ttl_of(packet) <= 1)
 		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
-	sending->ttl_done = ttl_done;
 	prepare(skb, packet, decision, verdict, sending);
-	/* a first fragment doesn't say how long its packet is, and SCTP's checksum would have to know */
-	if (unlikely(packet->fragment && (changes_family(sending) || has_other_sctp_ports(sending))))
+	sending->ending = here ? ending_here(skb, sending->request) : ENDS_ELSEWHERE;
+	sending->ttl_done = ttl_done || here;
+	if (is_fragment_lost(packet, sending))
 		return drop_tc(DROP_FRAGMENT, packet, decision);
-	enum drop_reason reason = find_exit(skb, decision->server, sending);
+	enum drop_reason reason = here ? find_program(skb, sending) : find_exit(skb, decision->server, sending);
 	if (reason != DROP_REASONS)
 		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
-	if (ttl_done && unlikely(sending->unresolved) && is_leaving(skb))
+	if (ttl_done && !here && unlikely(sending->unresolved) && is_leaving(skb))
 		return TC_ACT_OK;
-	if (!account(packet, decision, verdict))
-		return drop_tc(DROP_ENDED, packet, decision);
-	if (unlikely(has_other_sctp_ports(sending)) && !mend_sctp_checksum(skb, sending))
-		return drop_tc(DROP_REWRITE, packet, decision);
-	int action = transmit(skb, sending);
-	return action == TC_ACT_SHOT ? drop_tc(DROP_REWRITE, packet, decision) : action;
+	return leave_tc(skb, packet, decision, verdict, sending);
 }
 
 static __always_inline int act_on_fragment(enum fragment_fate fate, const struct packet *packet,
@@ -116,6 +143,12 @@ static __always_inline int act_on_fragment(enum fragment_fate fate, const struct
 	if (fate == FRAGMENT_PASSES)
 		return TC_ACT_OK;
 	return fate == FRAGMENT_HELD ? TC_ACT_STOLEN : drop_tc(DROP_FRAGMENT, packet, decision);
+}
+
+/* What a program on the director has sent to the marks' device never came in by another one. */
+static __always_inline enum place_met place_of_meeting(const struct __sk_buff *skb, bool led)
+{
+	return is_here(skb) || (led && !skb->ingress_ifindex) ? MET_HERE : MET_LAST;
 }
 
 /* `led`: to the marks' device, by the kernel, which has counted this hop. Errors and fragments were met before that, at ingress. */
@@ -129,7 +162,7 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
 	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
-	if (parsed == PARSED_NOT_OURS)
+	if (parsed == PARSED_NOT_OURS || (is_here(skb) && was_handed_over(packet.eth)))
 		return TC_ACT_OK;
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
@@ -144,7 +177,7 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 	}
 	enum verdict verdict = unlikely(packet.fragment) && was_scheduled(&packet, &decision)
 				       ? VERDICT_REQUEST
-				       : decide(&packet, skb->mark, MET_LAST, &decision);
+				       : decide(&packet, skb->mark, place_of_meeting(skb, led), &decision);
 	if (unlikely(is_first_fragment(&packet))) {
 		if (led)
 			tell_others(&packet, &decision, verdict);
@@ -182,6 +215,46 @@ int director_mark(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	int action = balance_tc(skb, true);
 	return action == TC_ACT_OK && is_leaving(skb) ? bpf_redirect(skb->ifindex, BPF_F_INGRESS) : action;
+}
+
+/*
+ * On the way out of an interface, where the director itself is a real server of NAT: its programs answer as the service. Everything
+ * that the director forwards comes by here, too, and is none of those answers.
+ */
+SEC("tc")
+int director_answers(struct __sk_buff *skb)
+{
+	struct packet packet;
+	struct decision decision = {};
+	__u32 zero = 0;
+	struct sending *sending = bpf_map_lookup_elem(&sendings, &zero);
+	struct fragment_work *work = fragment_work();
+	if (!sending || !work || skb->vlan_present)
+		return TC_ACT_OK;
+	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
+		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
+	enum parsed parsed = parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet, false);
+	if (parsed != PARSED_PORTS && parsed != PARSED_LATER_FRAGMENT)
+		return TC_ACT_OK;
+	if (unlikely(packet.fragment)) {
+		name_datagram(&packet, &work->datagram);
+		int known = find_record();
+		if (is_later_fragment(&packet) && known != DATAGRAM_OURS)
+			return TC_ACT_OK;
+		if (is_later_fragment(&packet))
+			packet.tuple.ports = work->record.ports;
+	}
+	if (packet.tuple.protocol == IPPROTO_SCTP)
+		packet.tcp_flags = sctp_flags(skb, packet.l4_offset, packet.length + sizeof(struct ethhdr));
+	if (!find_answer(&packet, &decision) || !has_server(&decision))
+		return TC_ACT_OK;
+	if (is_first_fragment(&packet))
+		tell_others(&packet, &decision, VERDICT_REPLY);
+	prepare(skb, &packet, &decision, VERDICT_REPLY, sending);
+	sending->ending = ENDS_AS_IT_GOES;
+	sending->ttl_done = true;
+	return is_fragment_lost(&packet, sending) ? drop_tc(DROP_FRAGMENT, &packet, &decision)
+						  : leave_tc(skb, &packet, &decision, VERDICT_REPLY, sending);
 }
 
 /* Run once by Python after loading, and again by every upgrade: the timer then runs this object's sweep. */

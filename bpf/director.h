@@ -120,6 +120,7 @@ enum control_shift {
 	CONTROL_AWAY = 24,	 /* it is not in its home bucket */
 	CONTROL_SETTLED = 25,	 /* FULLNAT: the server has been told the client's address */
 	CONTROL_ASSURED = 26,	 /* a template: one of its connections was answered */
+	CONTROL_HERE = 27,	 /* the client is a program on the director itself */
 	CONTROL_GENERATION = 32, /* 16 bits, counts the uses of the slot */
 	CONTROL_TAG = 48,	 /* 16 bits of the tuple's hash */
 };
@@ -312,6 +313,9 @@ _Static_assert(KNOBS <= KNOB_SLOTS, "every knob has its place");
 
 enum defence { DEFENCE_DROP_ENTRY = 1, DEFENCE_DROP_PACKET = 2, DEFENCE_SECURE_TCP = 4 };
 
+/* Python knows more of it (here.py). */
+enum for_own_programs { LOOPBACK_CHANGED = 1 << 16, SEES_ANSWERS = 1 << 17 };
+
 struct settings {
 	__u32 now; /* in ticks: the sweep writes it, packets read it */
 	__u32 abi_version;
@@ -329,7 +333,7 @@ struct settings {
 	__u32 locals_used;
 	__u32 live;	/* slots in use, as the last round of the sweep counted them */
 	__u32 counting; /* those that this round has counted so far */
-	__u32 pad;
+	__u32 own_programs; /* what is done for them, `enum for_own_programs`, and the former settings in the first two bytes */
 	__u32 knob[KNOB_SLOTS];
 	__u64 events_lost; /* for which the ring of events had no room */
 };

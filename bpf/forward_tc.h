@@ -2,6 +2,7 @@
 /* The complete path: the kernel's helpers keep checksum offloads right, and its neighbour table finds the MAC. */
 #pragma once
 
+#include "here.h"
 #include "outer.h"
 #include "sctp_tc.h"
 #include "toa.h"
@@ -53,12 +54,13 @@ struct sending {
 	__u32 length;	 /* of layer 3; of what is to be segmented, of one segment */
 	__u8 method;
 	bool request;
-	bool tells_client;  /* FULLNAT: the server is to be told who the client is */
-	bool offers;	    /* FULLNAT: its answer says how large the client's segments may be */
-	__u8 tcp_header;    /* bytes of it */
-	__u8 options;	    /* bytes of them in the IP header, see `struct packet` */
-	bool segmented;	    /* the kernel cuts it into segments that fit */
-	bool ttl_done;	    /* the kernel has routed it already, and counted that hop */
+	bool tells_client; /* FULLNAT: the server is to be told who the client is */
+	bool offers;	   /* FULLNAT: its answer says how large the client's segments may be */
+	__u8 tcp_header;   /* bytes of it */
+	__u8 options;	   /* bytes of them in the IP header, see `struct packet` */
+	bool segmented;	   /* the kernel cuts it into segments that fit */
+	bool ttl_done;	   /* the kernel has routed it already, and counted that hop */
+	enum ending ending;
 	bool unresolved;    /* found: the neighbour's MAC address is not known yet */
 	struct address via; /* found: the neighbour to send to */
 	__u32 interface;    /* found */
@@ -347,6 +349,8 @@ __noinline int transmit(struct __sk_buff *skb, struct sending *sending)
 {
 	if (!sending || !change(skb, sending))
 		return TC_ACT_SHOT;
+	if (unlikely(sending->ending != ENDS_ELSEWHERE))
+		return sending->ending == ENDS_AS_IT_GOES ? TC_ACT_OK : hand_over(skb);
 	struct bpf_redir_neigh next = {.nh_family = AF_INET6};
 	if (is_ipv4(&sending->via)) {
 		next.nh_family = AF_INET;

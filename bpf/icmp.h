@@ -152,6 +152,8 @@ static __noinline int send_by_route(struct __sk_buff *skb, struct icmp_room *roo
 	struct bpf_fib_lookup *fib = &room->fib;
 	__builtin_memset(fib, 0, sizeof(*fib));
 	long result = look_up_route(skb, fib, &room->error.from, &room->error.to, skb->ifindex);
+	if (is_here(skb))
+		return hand_over(skb);
 	if (result == BPF_FIB_LKUP_RET_FWD_DISABLED)
 		return send_back(skb);
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -399,7 +401,7 @@ __noinline int send_icmp_error(struct __sk_buff *skb, __u32 reason, __u32 mtu, c
 	if (!room)
 		return TC_ACT_SHOT;
 	struct ip_header *header = &room->related.outer;
-	if (!read_ip_header(skb, sizeof(struct ethhdr), header) || hostile_source(&header->tuple))
+	if (!read_ip_header(skb, sizeof(struct ethhdr), header) || (!is_here(skb) && hostile_source(&header->tuple)))
 		return TC_ACT_SHOT;
 	__u8 protocol = header->tuple.protocol;
 	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
@@ -747,6 +749,7 @@ static __noinline int prepare_related(struct icmp_room *room, __u32 server_index
 	sending->request = !reply;
 	sending->segmented = false;
 	sending->ttl_done = false;
+	sending->ending = ENDS_ELSEWHERE;
 	return 0;
 }
 
@@ -759,7 +762,7 @@ static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struc
 	struct server *server = server_at(server_index);
 	if (!server || !sending)
 		return TC_ACT_OK;
-	bool local = server->local && !reply;
+	bool local = reply ? control & HERE : server->local;
 	if (room->related.outer.ttl <= 1 && !local)
 		return drop_related(DROP_TTL_EXCEEDED, room, connection, server);
 	if (rewrites(method))
@@ -776,7 +779,9 @@ static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struc
 	if (reason != DROP_REASONS)
 		return drop_related(reason, room, connection, server);
 	count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST, sending->length);
-	return local ? TC_ACT_OK : THEN_TRANSMIT;
+	if (local)
+		sending->ending = ending_here(skb, false);
+	return local && !reply ? TC_ACT_OK : THEN_TRANSMIT;
 }
 
 /* -- errors about the tunnel packets that the director made */

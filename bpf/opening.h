@@ -61,6 +61,7 @@ static __always_inline struct entry entry_of(const struct created *created, enum
 		.side = side,
 		.method = created->method,
 		.state = created->state,
+		.here = created->here,
 		.server = created->server - 1,
 		.deadline = deadline_after(created->state),
 	};

@@ -24,6 +24,7 @@ struct created {
 	__u8 method;
 	__u8 state; /* that the connection begins in */
 	bool one_packet;
+	bool here; /* its client is on the director itself */
 	bool made; /* the connection is this packet's own, and not one that another CPU made meanwhile */
 };
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ CASES = {
 }
 SILENCE_SECONDS = 4
 ELSEWHERE = "10.20.7.7"
+OWN_PORTS = count(30500)
+"""Of clients on the director, whose connections the host remembers as long as it likes."""
 
 UNSAID = {
     **{
@@ -110,7 +113,7 @@ class Behaving(Conversing):
         return " ".join(self.visit(client or self.cip, int(one), address=self.vip) for one in to)
 
     def on_director(self, count: str) -> str:
-        return " ".join(self.from_director(30500 + number) for number in range(int(count)))
+        return " ".join(self.from_director(next(OWN_PORTS)) for _ in range(int(count)))
 
     def three(self) -> str:
         return ", ".join(self.visits("3").split())

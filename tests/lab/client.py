@@ -26,10 +26,16 @@ class Row(NamedTuple):
 
 
 def connect(
-    lab: LabUnderTest, port: int = 80, source_port: int = 0, *, vip: str | None = None, cip: str = ""
+    lab: LabUnderTest,
+    port: int = 80,
+    source_port: int = 0,
+    *,
+    vip: str | None = None,
+    cip: str = "",
+    where: str = "client",
 ) -> socket.socket:
     """A connection to the VIP, or to another one of the lab's."""
-    with namespace.inside(lab.namespace("client")):
+    with namespace.inside(lab.namespace(where)):
         connection = socket.create_connection((vip or lab.vip, port), SECONDS, (cip, source_port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
@@ -69,9 +75,9 @@ def taken_for(connection: socket.socket) -> str:
     return _page(connection, "/client")
 
 
-def fetch(lab: LabUnderTest, port: int = 80, *, vip: str | None = None, cip: str = "") -> str:
+def fetch(lab: LabUnderTest, port: int = 80, *, vip: str | None = None, cip: str = "", where: str = "client") -> str:
     """The RIP that says hello over a connection of its own."""
-    with connect(lab, port, vip=vip, cip=cip) as connection:
+    with connect(lab, port, vip=vip, cip=cip, where=where) as connection:
         return ask(connection)
 
 
@@ -103,10 +109,10 @@ def digest(count: int) -> str:
     return found.hexdigest()
 
 
-def udp(lab: LabUnderTest, vip: str | None = None) -> socket.socket:
+def udp(lab: LabUnderTest, vip: str | None = None, *, where: str = "client") -> socket.socket:
     """A UDP socket of the client's that is for the VIP, or for another one of the lab's."""
     there = vip or lab.vip
-    with namespace.inside(lab.namespace("client")):
+    with namespace.inside(lab.namespace(where)):
         asking = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET, socket.SOCK_DGRAM)
     asking.settimeout(SECONDS)
     asking.connect((there, 80))

@@ -184,14 +184,13 @@ def test_no_source_where_there_is_no_route(plane: Plane) -> None:
 @pytest.mark.parametrize("own", ["127.0.0.1", "127.9.9.9", DIP, "192.168.10.1"])
 def test_local(plane: Plane, own: str) -> None:
     plane.director.add_service(VirtualService(WEB))
-    for method in (NAT, FULLNAT):
-        with pytest.raises(NotYetSupported, match="to the director itself is not supported; use -g"):
-            plane.director.add_server(WEB, RealServer(endpoint(f"{own}:80"), method))
-    plane.director.add_server(WEB, RealServer(endpoint(f"{own}:80"), DR))
+    with pytest.raises(NotYetSupported, match="--fullnat to the director itself is not supported; use -m or -g"):
+        plane.director.add_server(WEB, RealServer(endpoint(f"{own}:80"), FULLNAT))
+    plane.director.add_server(WEB, RealServer(endpoint(f"{own}:80"), NAT))
     assert only_server(plane).local == 1
-    with pytest.raises(NotYetSupported, match="-m to the director itself"):
-        plane.director.edit_server(WEB, RealServer(endpoint(f"{own}:80"), NAT))
-    assert only_server(plane).method == abi.ForwardingMethod.DR
+    with pytest.raises(NotYetSupported, match="--fullnat to the director itself"):
+        plane.director.edit_server(WEB, RealServer(endpoint(f"{own}:80"), FULLNAT))
+    assert only_server(plane).method == abi.ForwardingMethod.NAT
 
 
 def test_interface_where_the_kernel_does_not_forward(plane6: Plane) -> None:

@@ -123,6 +123,7 @@ class ControlShift(IntEnum):
     AWAY = 24
     SETTLED = 25
     ASSURED = 26
+    HERE = 27
     GENERATION = 32
     TAG = 48
 
@@ -188,6 +189,13 @@ class Defence(IntEnum):
     DROP_ENTRY = 1
     DROP_PACKET = 2
     SECURE_TCP = 4
+
+
+class ForOwnPrograms(IntEnum):
+    """enum for_own_programs"""
+
+    LOOPBACK_CHANGED = 65536
+    SEES_ANSWERS = 131072
 
 
 class AddressRole(IntEnum):
@@ -517,7 +525,7 @@ class Settings(Structure):
     locals_used: int
     live: int
     counting: int
-    pad: int
+    own_programs: int
     knob: Array[c_uint32]
     events_lost: int
 
@@ -538,7 +546,7 @@ class Settings(Structure):
         ("locals_used", c_uint32),
         ("live", c_uint32),
         ("counting", c_uint32),
-        ("pad", c_uint32),
+        ("own_programs", c_uint32),
         ("knob", c_uint32 * 64),
         ("events_lost", c_uint64),
     )

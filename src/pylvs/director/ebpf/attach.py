@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 HOOKS = ("auto", "tc", "xdp")
 TC_HANDLE, TC_PRIORITY = 0x1, 0x10
+BESIDE_PRIORITY = TC_PRIORITY + 1
+"""Of programs that don't make an interface one that the director is attached to."""
 _SIOCGIFHWADDR, _SIOCGIFFLAGS, _SIOCETHTOOL = 0x8927, 0x8913, 0x8946
 _ETHTOOL_GDRVINFO, _ETHTOOL_GFLAGS, _RX_VLAN = 0x3, 0x25, 1 << 8
 _ETHERNET = 1
@@ -226,10 +228,16 @@ def detach(table: Table, attached: Sequence[Attachment], *, whole: bool = False)
             libbpf.detach_xdp(index)
         if attachment.tc:
             libbpf.detach_tc(index, handle=TC_HANDLE, priority=TC_PRIORITY)
+            detach_answers(index)
             if _entry(table, index).made_clsact and not has_filters(index):
                 libbpf.destroy_ingress(index)
         known = abi.Interface() if whole else abi.Interface(index=index)
         libbpf.update(table.fd("interfaces"), word(index % abi.INTERFACES), bytes(known))
+
+
+def detach_answers(index: int) -> None:
+    """Take the program off that sees to the answers of real servers on the director itself."""
+    libbpf.detach_tc(index, handle=TC_HANDLE, priority=BESIDE_PRIORITY, point=libbpf.TC_EGRESS)
 
 
 def has_filters(index: int) -> bool:
@@ -262,8 +270,12 @@ def take_over_xdp(table: Table, interface: Interface, number: int) -> None:
     _tell(table, interface, _sending(interface), made_clsact=bool(_entry(table, interface.index).made_clsact))
 
 
-def attach_missing(table: Table, hook: str = "auto") -> None:
-    """Attach to the interfaces that came since the last time. Cheap when there are none."""
+def attach_missing(table: Table, hook: str = "auto") -> bool:
+    """Attach to the interfaces that came since the last time. Cheap when there are none, which is False."""
+    found = False
     for index, name in socket.if_nameindex():
         if not _entry(table, index).index and _is_up(name):
-            attach(table, [one for one in candidates() if one.index == index], hook)
+            missing = [one for one in candidates() if one.index == index]
+            attach(table, missing, hook)
+            found = found or bool(missing)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from pylvs.director.ebpf import attach as attaching
-from pylvs.director.ebpf import bpffs, load, mark
+from pylvs.director.ebpf import bpffs, here, load, mark
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import PINNED_MAPS
 from pylvs.errors import DataPlaneError, UsageError
@@ -36,6 +36,7 @@ def attach(names: Sequence[str], hook: str, capacity: Capacity | None) -> None:
                 hint="bring one up, or name one: pylvs attach INTERFACE",
             )
         attaching.attach(director.loaded(), interfaces, hook)
+        here.attach_to(director.loaded())
         director.lead_marks()
     finally:
         director.close()
@@ -70,6 +71,7 @@ def detach(names: Sequence[str]) -> None:
         attaching.detach(table, leaving, whole=not names)
         if not names:
             mark.remove()
+            here.detach(table)
             bpffs.forget(table.pins, bpffs.netns_cookie())
     finally:
         director.close()
@@ -84,6 +86,7 @@ def upgrade() -> None:
         fresh = load.load_again(table.pins, {name: table.fd(name) for name in PINNED_MAPS})
         attaching.replace(fresh, attached)
         mark.replace(fresh)
+        here.attach_to(fresh)
         load.start_sweep(fresh)
         fresh.close()
     finally:

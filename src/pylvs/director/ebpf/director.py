@@ -128,7 +128,7 @@ class EbpfDirector:
         return self._live
 
     def _start(self) -> Table:
-        from pylvs.director.ebpf import attach, load
+        from pylvs.director.ebpf import attach, here, load
         from pylvs.director.ebpf.capacity import Capacity
 
         base = bpffs.ensure_mounted()
@@ -136,8 +136,10 @@ class EbpfDirector:
         table = load.load(bpffs.pin_directory(base, self._cookie), self._capacity or Capacity())
         try:
             attach.attach(table, self._interfaces or attach.candidates(), self._hook)
+            here.attach_to(table)
         except BaseException:
             attach.detach(table, attach.attachments(table))
+            here.detach(table)
             bpffs.remove_pins(table.pins)
             raise
         return table
@@ -227,9 +229,10 @@ class EbpfDirector:
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(service.id)
         self._lead_marks()
-        from pylvs.director.ebpf import attach
+        from pylvs.director.ebpf import attach, here
 
-        attach.attach_missing(table, self._hook)
+        if attach.attach_missing(table, self._hook):
+            here.attach_to(table)
 
     def edit_service(self, service: VirtualService) -> None:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
@@ -323,9 +326,10 @@ class EbpfDirector:
         self._lead_marks()
 
     def _settle(self) -> None:
-        """Forget the addresses of what was deleted; between `begin` and `commit` that can wait."""
+        """Forget what was needed for what was deleted; between `begin` and `commit` that can wait."""
         if self._slots is not None and self._waiting is None:
             self._slots.roles.settle()
+            self._forget_answers()
 
     def _wait(self, number: int, what: Waiting) -> None:
         """Note that a service needs a new ring; outside of `begin` and `commit` it gets it at once."""
@@ -393,6 +397,7 @@ class EbpfDirector:
         _check_address(server.endpoint.address, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
+        self._expect_answers(server, way)
         registry.add_server(number, server, way, pool)
         self._settle()
         self._reschedule(number, taken)
@@ -409,8 +414,24 @@ class EbpfDirector:
         way = self._lookups.way(server.endpoint.address)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
+        self._expect_answers(server, way)
         registry.write_server(slot, server, way, pool)
+        self._settle()
         self._reschedule(number, taken)
+
+    def _expect_answers(self, server: RealServer, way: Way) -> None:
+        """What a program on the director answers as a real server of NAT is to be seen on its way out."""
+        if way.local and server.method is ForwardingMethod.NAT:
+            from pylvs.director.ebpf import here
+
+            here.answer(self._changing()[0])
+
+    def _forget_answers(self) -> None:
+        assert self._live is not None
+        if self._live.settings.own_programs & abi.ForOwnPrograms.SEES_ANSWERS:
+            from pylvs.director.ebpf import here
+
+            here.stop_answering(self._live)
 
     def _checked_pool(self, registry: Registry, number: int, server: RealServer, way: Way) -> Pool:
         limit.check_server(server, way)

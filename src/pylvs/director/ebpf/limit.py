@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.route import Way
     from pylvs.model import IPAddress, RealServer, VirtualService
 
-_REWRITING = {ForwardingMethod.NAT: "-m", ForwardingMethod.FULLNAT: "--fullnat"}
-
 
 def check_service(service: VirtualService) -> None:
     """Raises `NotYetSupported`."""
@@ -26,9 +24,8 @@ def check_service(service: VirtualService) -> None:
 
 def check_server(server: RealServer, way: Way) -> None:
     """Raises `NotYetSupported`."""
-    option = _REWRITING.get(server.method)
-    if way.local and option:
-        raise NotYetSupported(f"{option} to the director itself is not supported; use -g")
+    if way.local and server.method is ForwardingMethod.FULLNAT:
+        raise NotYetSupported("--fullnat to the director itself is not supported; use -m or -g")
 
 
 def source_towards(server: RealServer, source: IPAddress | None) -> IPAddress:

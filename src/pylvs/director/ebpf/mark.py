@@ -41,8 +41,6 @@ _SETTINGS = {
 _KNOWN = {"FRA_TABLE", "FRA_PRIORITY", "FRA_FWMARK", "FRA_FWMASK", "FRA_IIFNAME", "FRA_GOTO", "FRA_PROTOCOL"}
 _IRRELEVANT = {"FRA_SUPPRESS_PREFIXLEN": 0xFFFFFFFF}
 _INVERT = 2
-_TC_PRIORITY = attach.TC_PRIORITY + 1
-"""Another than that of the program on interfaces: nobody is to take the device for one of them."""
 _UP, _NOARP = 0x1, 0x80
 _ONLINK = 4
 
@@ -137,7 +135,7 @@ def replace(table: Table) -> None:
         libbpf.create_ingress(index)
         for point in (libbpf.TC_INGRESS, libbpf.TC_EGRESS):
             program = table.fd("director_mark")
-            libbpf.attach_tc(index, program, handle=attach.TC_HANDLE, priority=_TC_PRIORITY, point=point)
+            libbpf.attach_tc(index, program, handle=attach.TC_HANDLE, priority=attach.BESIDE_PRIORITY, point=point)
 
 
 def _families() -> list[int]:

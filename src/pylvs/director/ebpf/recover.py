@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from pylvs.director.ebpf import attach, libbpf, load, mark
+from pylvs.director.ebpf import attach, here, libbpf, load, mark
 from pylvs.director.ebpf.table import PINNED_MAPS
 
 TYPE_CHECKING = False
@@ -49,5 +49,6 @@ def pin_again(directory: str) -> Table | None:
         if attach.is_of(table, number):  # and no one else's
             attach.take_over_xdp(table, interface, number)
     mark.replace(table)
+    here.attach_to(table)
     load.start_sweep(table)
     return table

@@ -41,7 +41,7 @@ PINNED_MAPS = (
     "interfaces",
     "sweeps",
 )
-PINNED_PROGRAMS = ("director_xdp", "director_tc", "director_mark", "start_sweep", "sweep_now")
+PINNED_PROGRAMS = ("director_xdp", "director_tc", "director_mark", "director_answers", "start_sweep", "sweep_now")
 
 
 def word(number: int) -> bytes:
