@@ -14,7 +14,7 @@ from tests.packets.plane import Plane
 
 pytestmark = pytest.mark.root
 
-STORIES = 75
+STORIES = 60
 TC = {f"{verdict} by tc" for verdict in ("pass", "sent", "held", "no_server", "too_big", "ttl_exceeded", "fragment")}
 WANTED = {
     "tc": TC | {"server_deleted by tc", "tuple_in_use by tc"},

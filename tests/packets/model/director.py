@@ -1,4 +1,4 @@
-"""The director itself: what becomes of a packet, and of the table with it."""
+"""The director itself: whose a packet is, and what becomes of the table with it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,16 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import NamedTuple
 
-from pylvs.model import Connection, Endpoint, ForwardingMethod, IPAddress, RealServer, VirtualAddress, VirtualService
-from tests.packets.model import build, state
-from tests.packets.model.parse import ETHERNET, ICMP, RST, SYN, UDP, Packet, parse
+from pylvs.model import Connection, ForwardingMethod, IPAddress, RealServer, VirtualAddress, VirtualService
+from tests.packets.model import state
+from tests.packets.model.forward import SENT, Choice, Fate, Forwarder, is_hostile, refuse, tuple_of
+from tests.packets.model.parse import RST, SYN, UDP, Packet, parse
 from tests.packets.model.table import FTP, Flow, Server, Service, Template, Tuple
 
-PASS, SENT, HELD = "pass", "sent", "held"
-MTU, LEAST_MTU = 1500, {4: 68, 6: 1280}
-LOCAL_PORTS = range(1024, 32768)
+PASS, HELD = "pass", "held"
 FRAGMENT_SECONDS, TEMPLATE_SECONDS = 30, 60
 LATE = 2
 """So many seconds after its end a connection may still be there."""
-
-
-class Fate(NamedTuple):
-    """`frame` is what leaves, by way of `via` (None: the router): of a drop an ICMP error about it, if there is one."""
-
-    verdict: str
-    frame: bytes | None = None
-    via: IPAddress | None = None
-
-
-class Choice(NamedTuple):
-    """Who gets a packet. Without a flow: by one-packet scheduling."""
-
-    server: Server
-    flow: Flow | None
-    reply: bool = False
 
 
 class Datagram(NamedTuple):
@@ -57,7 +40,7 @@ class Director:
         self.templates: list[Template] = []
         self.datagrams: dict[tuple[IPAddress, IPAddress, int, bytes], Datagram] = {}
         self.drops: Counter[str] = Counter()
-        self.tunnel_ports: dict[Tuple, int] = {}
+        self.forwarder = Forwarder()
 
     # -- the control plane
 
@@ -89,13 +72,16 @@ class Director:
         """Time has gone by. What ended just now may still be listed."""
         self.now += seconds
         listed = {_identity(one): one for one in shown}
+        busy = [template for template in self.templates if template.flows]
         for flow in list(self.flows.values()):
             if self._is_over(flow.end, _identity(flow.listed(0)) in listed):
                 self._end(flow)
         for template in list(self.templates):
             found = listed.get(_identity(template.listed(0)))
-            self._look_again(template, found)
+            if template in busy:
+                self._look_again(template, found)
             if self._is_over(template.end, found is not None):
+                assert not template.flows, "a template has ended before its connections"
                 template.server.templates -= 1
                 self.templates.remove(template)
 
@@ -106,8 +92,7 @@ class Director:
 
     def _look_again(self, template: Template, shown: Connection | None) -> None:
         """A template that still has connections when its time is over is looked at again after a minute."""
-        ends = range(template.end, self.now + TEMPLATE_SECONDS + 1)
-        if shown and template.end <= self.now and self.now + shown.expires in ends:
+        if shown and template.end <= self.now < self.now + shown.expires <= self.now + TEMPLATE_SECONDS:
             template.end = self.now + shown.expires
 
     def _end(self, flow: Flow) -> None:
@@ -149,7 +134,7 @@ class Director:
         return self._forward(packet, choice, seen)
 
     def _refused(self, packet: Packet, verdict: str, seen: bytes) -> Fate:
-        return self._refuse(packet, verdict, seen) if verdict == "no_server" else Fate(verdict)
+        return refuse(packet, verdict, seen) if verdict == "no_server" else Fate(verdict)
 
     # -- fragments
 
@@ -161,7 +146,7 @@ class Director:
 
     def _fate_of_early(self, packet: Packet) -> str:
         """A later fragment whose first one was not seen waits for it, if it may be one for us."""
-        return HELD if self._may_be_balanced(packet) and not _is_hostile(packet) else PASS
+        return HELD if self._may_be_balanced(packet) and not is_hostile(packet) else PASS
 
     def _may_be_balanced(self, packet: Packet) -> bool:
         servers = list(self._servers())
@@ -192,7 +177,7 @@ class Director:
     # -- decisions
 
     def _decide(self, packet: Packet) -> Choice | str:
-        wanted = _tuple(packet)
+        wanted = tuple_of(packet)
         reply = next((flow for flow in self.flows.values() if flow.answer == wanted), None)
         if reply:
             return Choice(reply.server, reply, reply=True)
@@ -216,7 +201,7 @@ class Director:
     def _open(self, packet: Packet, wanted: Tuple) -> Choice | str:
         if packet.later:
             return "ended"
-        if _is_hostile(packet) or not (wanted.protocol == UDP or _opens(packet.flags)):
+        if is_hostile(packet) or not (wanted.protocol == UDP or _opens(packet.flags)):
             return PASS
         service = self._service_of(wanted)
         if service is None:
@@ -292,74 +277,16 @@ class Director:
     # -- forwarding
 
     def _forward(self, packet: Packet, choice: Choice, seen: bytes) -> Fate:
-        server, network = choice.server, packet.network
-        known_as = server.source if choice.reply else None
-        if network.ttl <= 1:
-            return self._refuse(packet, "ttl_exceeded", seen, known_as)
-        to = self._ends(packet, choice, seen)
-        crosses = to.source.version != packet.version
-        if crosses and network.fragment:
-            return Fate("fragment")
-        if choice.flow and choice.reply and not packet.flags & SYN and not network.fragment:
-            choice.flow.knows_client = True
-        mtu = MTU - _added(server, choice, packet.version, to.source.version)
-        if network.length > mtu:
-            return self._refuse(packet, "too_big", seen, known_as, mtu)
-        frame = self._sent(packet, choice, to, mtu, seen)
-        self._account(packet, choice)
-        return Fate(SENT, frame, None if choice.reply else server.real.endpoint.address)
+        fate = self.forwarder.forward(packet, choice, seen)
+        if fate.verdict == SENT:
+            self._account(packet, choice)
+            self._check_answer(choice.flow)
+        return fate
 
-    def _ends(self, packet: Packet, choice: Choice, seen: bytes) -> build.Ends:
-        network, server, flow = packet.network, choice.server, choice.flow
-        if server.real.method not in state.REWRITING:
-            return build.Ends(network.source, network.destination, packet.ports)
-        if choice.reply:
-            assert flow
-            virtual, client = flow.request.destination, flow.request.source
-            return build.Ends(virtual.address, client.address, (virtual.port, client.port))
-        real = server.real.endpoint.address
-        port = server.real_port(packet.ports[1])
-        if server.real.method is ForwardingMethod.NAT:
-            return build.Ends(network.source, real, (packet.ports[0], port))
-        assert flow
-        local = flow.local or self._local(packet, server, seen)
-        return build.Ends(local.address, real, (local.port, port))
-
-    def _local(self, packet: Packet, server: Server, seen: bytes) -> Endpoint:
-        """The one that the frame seen has come from. Only a frame of its connection is looked at."""
-        version = server.real.endpoint.address.version
-        header = packet.network.header if version == packet.version else build.HEADER[version]
-        at = ETHERNET + header
-        return Endpoint(server.source, int.from_bytes(seen[at : at + 2], "big"))
-
-    def _sent(self, packet: Packet, choice: Choice, to: build.Ends, mtu: int, seen: bytes) -> bytes:
-        server, flow, fullnat = choice.server, choice.flow, choice.server.real.method is ForwardingMethod.FULLNAT
-        if server.real.method is ForwardingMethod.DR:
-            return build.forwarded(packet)
-        if server.real.method is ForwardingMethod.TUN:
-            self._check_tunnel_port(packet, server, seen)
-            return build.wrapped(packet, server.real.tunnel, server.source, server.real.endpoint.address, seen)
-        if flow and fullnat and not choice.reply and flow.local is None:
-            self._check_local(flow, Endpoint(to.source, to.ports[0]))
-        plain = not (fullnat and packet.tcp_header) or packet.network.fragment is not None
-        tells = flow and not choice.reply and not flow.knows_client and not packet.flags & (SYN | RST)
-        return build.translated(
-            packet,
-            to,
-            told=bool(not plain and tells and build.has_room(packet, mtu)),
-            offered=bool(not plain and choice.reply and packet.flags & SYN),
-        )
-
-    def _check_local(self, flow: Flow, local: Endpoint) -> None:
-        assert local.port in LOCAL_PORTS
-        flow.local = local
-        assert sum(one.answer == flow.answer for one in self.flows.values()) == 1, f"two have {local}"
-
-    def _check_tunnel_port(self, packet: Packet, server: Server, seen: bytes) -> None:
-        """The network is to take all packets of a connection the same way."""
-        port = build.gue_source(seen, server.real.endpoint.address.version)
-        if server.real.tunnel.port:
-            assert self.tunnel_ports.setdefault(_tuple(packet), port) == port
+    def _check_answer(self, flow: Flow | None) -> None:
+        """No two connections have answers that look the same, whatever local ports FULLNAT has chosen."""
+        if flow and flow.answer:
+            assert sum(one.answer == flow.answer for one in self.flows.values()) == 1, f"two have {flow.answer}"
 
     def _account(self, packet: Packet, choice: Choice) -> None:
         if choice.flow:
@@ -382,23 +309,9 @@ class Director:
             flow.template.assured = True
         flow.end = self.now + seconds
 
-    def _refuse(
-        self, packet: Packet, reason: str, seen: bytes, known_as: IPAddress | None = None, mtu: int = 0
-    ) -> Fate:
-        """Dropped, and the sender is told, unless nothing should be said to it."""
-        network = packet.network
-        if packet.later or _is_hostile(packet) or network.protocol in ICMP.values() or network.length < 28:
-            return Fate(reason)
-        return Fate(reason, build.told(packet, reason, known_as or network.destination, mtu, seen))
-
 
 def _identity(one: Connection) -> tuple[object, ...]:
     return one.protocol, one.client, one.virtual, one.state in {"NONE", "ASSURED"}
-
-
-def _tuple(packet: Packet) -> Tuple:
-    network, (source, destination) = packet.network, packet.ports
-    return Tuple(network.protocol, Endpoint(network.source, source), Endpoint(network.destination, destination))
 
 
 def _datagram_key(packet: Packet) -> tuple[IPAddress, IPAddress, int, bytes]:
@@ -416,14 +329,6 @@ def _opens(flags: int) -> bool:
     return flags & (SYN | RST) == SYN
 
 
-def _is_hostile(packet: Packet) -> bool:
-    """No honest packet comes from there."""
-    source = packet.network.source
-    if source == packet.network.destination or source.is_multicast or source.is_loopback or source.is_unspecified:
-        return True
-    return isinstance(source, IPv4Address) and (source.packed[0] == 0 or source.packed[0] >= 240)
-
-
 def _network(virtual: VirtualService, client: IPAddress) -> IPAddress:
     """Whose clients share a template."""
     mask = virtual.netmask
@@ -432,10 +337,3 @@ def _network(virtual: VirtualService, client: IPAddress) -> IPAddress:
     if isinstance(client, IPv4Address):
         return IPv4Network(f"{client}/{mask}", strict=False).network_address
     return IPv6Network(f"{client}/{mask}", strict=False).network_address
-
-
-def _added(server: Server, choice: Choice, came: int, leaves: int) -> int:
-    """How much longer the packet gets on its way out."""
-    if server.real.method is ForwardingMethod.TUN:
-        return build.overhead(server.real.tunnel, server.real.endpoint.address.version)
-    return build.HEADER[leaves] - build.HEADER[came] if leaves > came else 0

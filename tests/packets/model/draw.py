@@ -256,11 +256,16 @@ class Story(NamedTuple):
         return [plan.service_by_number(number, taken) for number, plan in enumerate(plans)]
 
     def all_actions(self) -> list[Any]:
-        """A good client of each service comes first, and is answered."""
+        """Good clients of all services come first, and are answered."""
         count = len(self.plans) + self.twin
-        good = [Request(number, 0, 0, 0, Shape(), Damage()) for number in range(count)]
-        answers = [Reply(number, Shape(flags=0x12), Damage(), 0) for number in range(count)]
-        return [*good, *answers, *self.actions]
+        return [
+            *(Request(number, 0, 0, 0, Shape(), Damage()) for number in range(count)),
+            *(Reply(number, Shape(flags=_SYN | _ACK, options="MSS"), Damage(), 0) for number in range(count)),
+            *(Again(number, Shape(flags=_ACK, size=5), Damage()) for number in range(count)),
+            *(Reply(number, Shape(flags=_ACK, size=9), Damage(), 0) for number in range(count)),
+            *(Again(number, Shape(flags=_ACK, size=7), Damage()) for number in range(count)),
+            *self.actions,
+        ]
 
 
 stories = st.builds(
@@ -269,5 +274,5 @@ stories = st.builds(
     st.booleans(),
     st.booleans(),
     st.booleans(),
-    st.lists(actions, min_size=15, max_size=40),
+    st.lists(actions, min_size=10, max_size=30),
 )

@@ -12,7 +12,8 @@ from pylvs.model import (
     parse_address,
 )
 from tests.packets.model import traffic
-from tests.packets.model.director import PASS, SENT, Director, Fate
+from tests.packets.model.director import PASS, Director
+from tests.packets.model.forward import SENT, Fate
 from tests.packets.model.table import Flow, Service, Tuple, as_counters
 from tests.packets.model.traffic import Damage, Shape
 from tests.packets.plane import Outcome, Plane
