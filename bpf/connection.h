@@ -548,7 +548,28 @@ static __always_inline void move_load(__u32 server_index, __u32 before, __u32 af
 		__sync_fetch_and_add(&server->load, load_of(after) - load_of(before));
 }
 
-/* The slow part of a hit: the state changes, or the sweep was about to end the connection. False if it ended first. */
+/* A connection is worth its template from when it is established, or over UDP from its first answer on. */
+static __always_inline bool assures(__u32 before, __u32 after, __u32 direction)
+{
+	if (after == STATE_UDP)
+		return (direction & ~SECURE) == OUTPUT;
+	return (after == STATE_ESTABLISHED || after == STATE_SCTP_ESTABLISHED) && before != after;
+}
+
+/* Of UDP: its template is not yet assured. That it is then is noted in the answers' slot, so that no later one looks again. */
+static __always_inline bool is_first_answer(__u64 control, __u32 direction)
+{
+	return (direction & ~SECURE) == OUTPUT && state_of(control) == STATE_UDP && !(control & ASSURED);
+}
+
+static __always_inline void note_first_answer(struct connection *answer, __u32 direction)
+{
+	__u64 control = READ_ONCE(answer->control);
+	if (is_first_answer(control, direction))
+		swap_control(answer, control, control | ASSURED);
+}
+
+/* The slow part of a hit: the state changes, an answer over UDP is the first, or the sweep was about to end the connection. False if it ended first. */
 __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp_flags)
 {
 	if (!owner)
@@ -566,12 +587,14 @@ __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp
 			continue;
 		if (is_active(before) != is_active(after))
 			move_load(server, before, after);
-		if ((after == STATE_ESTABLISHED || after == STATE_SCTP_ESTABLISHED) && before != after)
+		if (assures(before, after, direction))
 			assure_template(template_of(owner, peer, control));
 		__u32 deadline = deadline_after(after);
 		WRITE_ONCE(owner->deadline, deadline);
-		if (peer)
+		if (peer) {
 			publish_state(owner, peer, deadline);
+			note_first_answer(peer, direction);
+		}
 		return true;
 	}
 	return true; /* others change it as fast as we do: their change is as good */
@@ -585,7 +608,8 @@ static __always_inline bool is_news(const struct connection *connection, __u64 c
 				    __u16 tcp_flags)
 {
 	__u32 state = state_of(control);
-	if (state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state)
+	if (state_after(state, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags) != state ||
+	    is_first_answer(control, direction))
 		return true;
 	return (direction & ~SECURE) == OUTPUT ? due(READ_ONCE(connection->deadline), now_in_ticks() + 2 * SWEEP_TICKS)
 					       : control & EXPIRING;

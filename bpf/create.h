@@ -72,6 +72,15 @@ static __always_inline bool is_spoofed(const struct tuple *tuple)
 	return has_role(&source, ADDRESS_VIP | ADDRESS_LOCAL | ADDRESS_DIP);
 }
 
+/*
+ * A packet that XDP has opened a connection for may go up to tc all the same, and there it is met as one of that connection's.
+ * So XDP opens none where that makes a difference: none is kept, or a SYN for a quiesced server ends its former.
+ */
+static __always_inline bool is_for_last(const struct service *service)
+{
+	return service->one_packet || (service->persistence && knob(KNOB_EXPIRE_NODEST_CONN));
+}
+
 /* The service that wants a packet that belongs to no connection. */
 __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mark, __u32 met, struct created *created)
 {
@@ -80,7 +89,7 @@ __noinline int find_wanted(const struct tuple *tuple, __u32 tcp_flags, __u32 mar
 	created->here = met == MET_HERE;
 	created->service = find_service(tuple, mark) - 1;
 	struct service *service = service_at(created->service);
-	if (!service || (service->one_packet && met == MET_EARLY) || (met != MET_HERE && is_spoofed(tuple)))
+	if (!service || (met == MET_EARLY && is_for_last(service)) || (met != MET_HERE && is_spoofed(tuple)))
 		return VERDICT_PASS;
 	created->one_packet = service->one_packet;
 	return turned_away() ? refuse(created, DROP_DEFENCE) : VERDICT_REQUEST;

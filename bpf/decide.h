@@ -75,11 +75,13 @@ static __always_inline enum verdict decide_new(const struct packet *packet, __u3
 
 /*
  * A client that opens a new connection from a port whose former one has closed, as far as conn_reuse_mode allows: bit 0 after
- * TIME_WAIT and CLOSE, bit 1 after FIN_WAIT, too, where the server's side can't be seen.
+ * TIME_WAIT and CLOSE, bit 1 after FIN_WAIT, too, where the server's side can't be seen. One that has a template goes on instead.
  */
-static __always_inline bool reuses_port(__u64 control)
+static __always_inline bool reuses_port(const struct connection *former, __u64 control)
 {
 	__u32 state = state_of(control), mode = knob(KNOB_CONN_REUSE_MODE);
+	if (template_of(former, peer_of(former), control))
+		return false;
 	if (state == STATE_FIN_WAIT)
 		return mode & 2 && !rewrites(method_of(control));
 	return mode && (state == STATE_TIME_WAIT || state == STATE_CLOSE || state == STATE_SCTP_CLOSED);
@@ -102,7 +104,7 @@ __noinline int ends_former(struct connection *connection, __u32 tcp_flags)
 	__u64 control = READ_ONCE(connection->control);
 	bool gone = server->phase != SERVER_AVAILABLE && knob(KNOB_EXPIRE_NODEST_CONN);
 	bool quiesced = !server->weight && knob(KNOB_EXPIRE_NODEST_CONN) && opens((__u16)tcp_flags);
-	if (!gone && !quiesced && !(opens((__u16)tcp_flags) && reuses_port(control)))
+	if (!gone && !quiesced && !(opens((__u16)tcp_flags) && reuses_port(connection, control)))
 		return false;
 	end_former(connection, control);
 	return true;

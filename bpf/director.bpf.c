@@ -68,7 +68,8 @@ static __always_inline int refuse_tc(struct __sk_buff *skb, enum drop_reason rea
 				     const struct address *from)
 {
 	count_drop(reason, packet, decision);
-	return tells(reason) ? send_icmp_error(skb, reason, mtu, from) : TC_ACT_SHOT;
+	bool silent = is_later_fragment(packet) || !tells(reason);
+	return silent ? TC_ACT_SHOT : send_icmp_error(skb, reason, mtu, from);
 }
 
 /* The director's address that the sender of a refused packet knows, where it isn't the one that the packet was for. */

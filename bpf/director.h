@@ -120,7 +120,7 @@ enum control_shift {
 	CONTROL_PROTOCOL = 16,	 /* 8 bits */
 	CONTROL_AWAY = 24,	 /* it is not in its home bucket */
 	CONTROL_SETTLED = 25,	 /* FULLNAT: the server has been told the client's address */
-	CONTROL_ASSURED = 26,	 /* a template: one of its connections was established */
+	CONTROL_ASSURED = 26,	 /* a template: one of its connections was answered */
 	CONTROL_HERE = 27,	 /* the client is a program on the director itself */
 	CONTROL_GENERATION = 32, /* 16 bits, counts the uses of the slot */
 	CONTROL_TAG = 48,	 /* 16 bits of the tuple's hash */

@@ -58,6 +58,7 @@ struct sending {
 	bool tells_client; /* FULLNAT: the server is to be told who the client is */
 	bool offers;	   /* FULLNAT: its answer says how large the client's segments may be */
 	__u8 tcp_header;   /* bytes of it */
+	__u8 options;	   /* bytes of them in the IP header, see `struct packet` */
 	bool segmented;	   /* the kernel cuts it into segments that fit */
 	bool ttl_done;	   /* the kernel has routed it already, and counted that hop */
 	enum ending ending;
@@ -287,7 +288,7 @@ static __always_inline bool write_other_family(struct __sk_buff *skb, const stru
 	return !bpf_skb_store_bytes(skb, sizeof(struct ethhdr), &header, sizeof(header), 0);
 }
 
-/* FULLNAT between the families. Only packets without IP options and fragments come here. */
+/* FULLNAT between the families. IP options and extension headers don't go along (RFC 7915); no fragment comes here. */
 __noinline int change_family(struct __sk_buff *skb, struct sending *sending)
 {
 	if (!sending)
@@ -309,6 +310,9 @@ __noinline int change_family(struct __sk_buff *skb, struct sending *sending)
 		return false;
 	if (!replace_ports(skb, sending))
 		return false;
+	if (sending->options && bpf_skb_adjust_room(skb, -(__s32)sending->options, BPF_ADJ_ROOM_NET, 0))
+		return false;
+	sending->inner.length -= sending->options;
 	if (bpf_skb_change_proto(skb, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), 0))
 		return false;
 	return write_other_family(skb, sending, ipv4);
@@ -350,6 +354,30 @@ __noinline int count_hop_tc(struct __sk_buff *skb)
 #include "encapsulate.h"
 #include "cut.h"
 
+/* A datagram of IPv4 may come without a checksum; one of IPv6 has one (RFC 7915). It is one of IPv6 already. */
+__noinline int complete_datagram(struct __sk_buff *skb, struct sending *sending)
+{
+	__u32 begin = sizeof(struct ethhdr) + sizeof(struct ipv6hdr), at = begin + offsetof(struct udphdr, check);
+	__u32 sum = 0;
+	__u16 check;
+	if (!sending || bpf_skb_load_bytes(skb, at, &check, sizeof(check)))
+		return false;
+	if (check)
+		return true;
+	__u32 length = sending->inner.length - sizeof(struct iphdr);
+	if (add_bytes(skb, begin, begin + length, &sum))
+		return false;
+	check = complemented((__u64)sum +
+			     pseudo_sum_of(&sending->to.source, &sending->to.destination, IPPROTO_UDP, length));
+	check = check ? check : 0xffff;
+	return !bpf_skb_store_bytes(skb, at, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
+}
+
+static __always_inline bool may_lack_checksum(const struct sending *sending)
+{
+	return sending->from.protocol == IPPROTO_UDP && sending->inner.ipv4;
+}
+
 /* FULLNAT, before anything else of the packet changes. */
 static __always_inline bool introduce(struct __sk_buff *skb, struct sending *sending)
 {
@@ -375,7 +403,7 @@ static __always_inline bool change(struct __sk_buff *skb, struct sending *sendin
 	if (sending->method == METHOD_FULLNAT && !introduce(skb, sending))
 		return false;
 	if (changes_family(sending))
-		return change_family(skb, sending);
+		return change_family(skb, sending) && (!may_lack_checksum(sending) || complete_datagram(skb, sending));
 	return rewrite_tc(skb, sending);
 }
 
@@ -449,6 +477,7 @@ static __always_inline void prepare(struct __sk_buff *skb, const struct packet *
 	sending->inner.tunnel = server->tunnel;
 	sending->server = decision->server_index;
 	sending->l4_offset = is_later_fragment(packet) ? 0 : packet->l4_offset;
+	sending->options = packet->options;
 	sending->segmented = skb->gso_size;
 	sending->length = skb->gso_size ? skb->gso_size + packet->headers : packet->length;
 	sending->method = decision->connection ? method_of(decision->control) : server->method;

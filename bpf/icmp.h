@@ -341,6 +341,7 @@ static __always_inline bool read_ipv6_header(struct __sk_buff *skb, __u32 at, st
 	header->tuple.protocol = ip6.nexthdr;
 	header->length = sizeof(ip6) + bpf_ntohs(ip6.payload_len);
 	header->l4 = at + sizeof(ip6);
+	header->later = 0;
 	header->ttl = ip6.hop_limit;
 	header->tos = bpf_ntohl(ip6.flow) >> 20;
 	header->dont_fragment = true;
@@ -379,8 +380,7 @@ __noinline int send_icmp_error(struct __sk_buff *skb, __u32 reason, __u32 mtu, c
 	if (!room)
 		return TC_ACT_SHOT;
 	struct ip_header *header = &room->related.outer;
-	if (!read_ip_header(skb, sizeof(struct ethhdr), header) || header->later ||
-	    (!is_here(skb) && hostile_source(&header->tuple)))
+	if (!read_ip_header(skb, sizeof(struct ethhdr), header) || (!is_here(skb) && hostile_source(&header->tuple)))
 		return TC_ACT_SHOT;
 	__u8 protocol = header->tuple.protocol;
 	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)

@@ -156,8 +156,9 @@ static long take_next_turn(__u32 turn __unused, struct turning *turning)
 static __always_inline int select_turn(void *ring, const struct ring_part *first, struct service *service)
 {
 	struct turning turning = {.ring = ring, .service = service, .turns = first->word[0], .start = first->word[1]};
+	/* once round at most, so that a search in vain ends where it began */
 	if (turning.turns && !take_turn(&turning))
-		bpf_loop(turning.turns, take_next_turn, &turning, 0);
+		bpf_loop(turning.turns - 1, take_next_turn, &turning, 0);
 	return turning.server;
 }
 

@@ -33,9 +33,9 @@ def here() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def ip(*commands: str) -> None:
-    """Commands of `ip`, all in one batch."""
-    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
+def ip(*commands: str, six: bool = False) -> None:
+    """Commands of `ip`, all in one batch; of IPv6 if asked for."""
+    subprocess.run(["ip", *(["-6"] if six else []), "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
 @contextmanager

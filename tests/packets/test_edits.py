@@ -9,11 +9,11 @@ import pytest
 from pylvs.model import Counters, ForwardingMethod, VirtualService
 from tests.packets.plane import PASS, SENT, Plane, service
 from tests.packets.slots import Slots
-from tests.packets.wire import CIP, RIP1, RIP2, VIP, tcp, word
+from tests.packets.wire import CIP, RIP1, RIP2, VIP, tcp, udp, word
 
 pytestmark = pytest.mark.root
 
-WEB, OTHER = f"tcp {VIP}:80", f"tcp {VIP}:85"
+WEB, OTHER, DATAGRAMS = f"tcp {VIP}:80", f"tcp {VIP}:85", f"udp {VIP}:53"
 NO_SERVER, SERVER_DELETED, TUPLE_IN_USE = "no_server", "server_deleted", "tuple_in_use"
 NAT, DR = ForwardingMethod.NAT, ForwardingMethod.DR
 METHODS = pytest.mark.parametrize("method", [NAT, DR])
@@ -117,6 +117,43 @@ def test_another_server_takes_the_port_of_a_closed_connection(method: Forwarding
     assert client(plane, "S") == SENT
     assert servers(plane) == [RIP2]
     Slots(plane).check()
+
+
+@METHODS
+def test_a_persistent_connection_goes_on_when_its_port_is_used_again(method: ForwardingMethod, plane: Plane) -> None:
+    """It is no new one: its template keeps it at its server anyway."""
+    plane.director.add_service(VirtualService(service(WEB), "rr", persistence=300))
+    for rip in (RIP1, RIP2):
+        plane.add(WEB, f"{rip}:80", method)
+    establish(plane)
+    client(plane, "R")
+    assert client(plane, "S") == SENT
+    assert plane.snapshot(WEB).counters.connections == 1
+    assert sorted(one.state for one in plane.connections()) == ["ASSURED", "SYN_RECV"]
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_a_template_of_a_quiesced_server_opens_one_connection(hook: str, plane: Plane) -> None:
+    """And not a second one when the packet that opened it by XDP goes up to tc."""
+    plane.director.set_knobs({"expire_nodest_conn": 1})
+    plane.director.add_service(VirtualService(service(WEB), "rr", persistence=300))
+    plane.add(WEB, f"{RIP1}:80")
+    establish(plane)
+    plane.edit(WEB, f"{RIP1}:80 0")
+    plane.forgets_the_way()
+    assert plane.run(hook, tcp(word(CIP), 5001, word(VIP), 80)).verdict == SENT
+    assert plane.snapshot(WEB).counters.connections == 2
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_an_answer_over_udp_assures_the_template(hook: str, plane: Plane) -> None:
+    plane.director.add_service(VirtualService(service(DATAGRAMS), "rr", persistence=300))
+    plane.add(DATAGRAMS, f"{RIP1}:53")
+    for _ in range(2):
+        assert plane.run(hook, udp(word(CIP), 5000, word(VIP), 53)).verdict == SENT
+        assert sorted(one.state for one in plane.connections()) == ["NONE", "UDP"]
+    assert plane.run(hook, udp(word(RIP1), 53, word(CIP), 5000)).verdict == SENT
+    assert sorted(one.state for one in plane.connections()) == ["ASSURED", "UDP"]
 
 
 @METHODS

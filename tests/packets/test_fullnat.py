@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, PadN
 from scapy.packet import Raw
 
 from pylvs.director.ebpf import abi
@@ -172,6 +172,37 @@ def test_an_option_that_has_no_room_is_left_out(director: Plane) -> None:
     assert told(sent(director, "tc", client("IPv4", "PA", 1455))) is None
 
 
+def with_options(packet: Any) -> Any:
+    """The same with four bytes of IPv4's, or with an extension header."""
+    if isinstance(packet, IP):
+        return IP(src=packet.src, dst=packet.dst, ttl=packet.ttl, options=[IPOption_NOP()] * 4) / packet.payload
+    header = IPv6(src=packet.src, dst=packet.dst, hlim=packet.hlim)
+    return header / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]) / packet.payload
+
+
+@pytest.mark.parametrize("kind", ["IPv4 to IPv6", "IPv6 to IPv4"])
+def test_options_stay_behind_where_the_family_changes(kind: str, director: Plane) -> None:
+    vip, _, cip, lip = KINDS[kind]
+    segment = TCP(sport=CPORT, dport=PORT[kind], flags="S", seq=99) / Raw(payload(31))
+    packet = sent(director, "tc", bytes(from_client(with_options(ip(cip, vip) / segment))))
+    assert len(packet) == (40 if ":" in lip else 20) + len(segment)
+    assert bytes(packet[TCP].payload) == payload(31)
+    answer = TCP(sport=8080, dport=packet[TCP].sport, flags="SA") / Raw(payload(7))
+    back = sent(director, "tc", bytes(from_server(with_options(ip(KINDS[kind][1], lip) / answer))))
+    assert addresses(back) == (vip, PORT[kind], cip, CPORT)
+    assert bytes(back[TCP].payload) == payload(7)
+
+
+def test_a_packet_gets_longer_by_the_larger_header(director: Plane) -> None:
+    kind = "IPv4 to IPv6"
+    local = sent(director, "tc", client(kind, "S")).payload.sport
+    sent(director, "tc", server(kind, "A", local))
+    assert len(sent(director, "tc", client(kind, "PA", 1440))) == 1500
+    outcome = director.tc(client(kind, "PA", 1441))
+    assert outcome.verdict == "too_big"
+    assert (IP(outcome.frame[14:])[ICMP].code, IP(outcome.frame[14:])[ICMP].nexthopmtu) == (4, 1480)
+
+
 @pytest.mark.parametrize("hook", ["tc", "xdp"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_udp(kind: str, hook: str, director: Plane) -> None:
@@ -182,6 +213,21 @@ def test_udp(kind: str, hook: str, director: Plane) -> None:
     assert (source, destination, port) == (lip, rip, 8080)
     answer = ip(rip, lip) / UDP(sport=8080, dport=local) / Raw(b"answer")
     assert addresses(sent(director, hook, bytes(from_server(answer)))) == (vip, PORT[kind], cip, CPORT)
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 1000])
+def test_a_datagram_without_a_checksum(size: int, director: Plane) -> None:
+    """It may stay so unless it becomes one of IPv6 (RFC 7915)."""
+    for kind, wanted in (("IPv4", False), ("IPv4 to IPv6", True)):
+        vip, _, cip, _ = KINDS[kind]
+        datagram = ip(cip, vip) / UDP(sport=CPORT, dport=PORT[kind], chksum=0) / Raw(payload(size))
+        outcome = director.tc(bytes(from_client(datagram)))
+        assert outcome.verdict == SENT
+        packet = (IPv6 if wanted else IP)(outcome.frame[14:])
+        again = packet.copy()
+        if wanted:
+            again.payload.chksum = None
+        assert (bool(packet[UDP].chksum), bytes(again)) == (wanted, outcome.frame[14:])
 
 
 def test_no_two_connections_have_one_local_port(director: Plane) -> None:

@@ -34,6 +34,8 @@ NAT, DR, TUN, FULLNAT = (ForwardingMethod(one) for one in ("nat", "dr", "tun", "
 GRE, GUE, REMCSUM = Tunnel(TunnelType.GRE), Tunnel(TunnelType.GUE, 6080), TunnelChecksum.REMOTE
 GRE_CSUM, GUE_REMCSUM = Tunnel(TunnelType.GRE, 0, TunnelChecksum.CSUM), Tunnel(TunnelType.GUE, 6080, REMCSUM)
 MTU = 1400
+SHOT, REDIRECT = 2, 7
+"""What tc returns."""
 
 
 class Kind(NamedTuple):
@@ -500,6 +502,23 @@ def test_a_dropped_packets_sender_is_told(name: str, hook: str, director: Plane)
     outcome = director.run(hook, bytes(from_client(packet)))
     out = IPv6(src=VIP6, dst=CIP6, hlim=64) / error() / Raw(bytes(packet)[:1232])
     assert (outcome.verdict, outcome.frame[14:].hex()) == (verdict, bytes(out).hex())
+
+
+@pytest.mark.parametrize(
+    "extension", [IPv6ExtHdrFragment, lambda **fields: IPv6ExtHdrDestOpt() / IPv6ExtHdrFragment(**fields)]
+)
+def test_a_later_fragment_silences_nothing_but_itself(extension: Callable[..., Any], director: Plane) -> None:
+    """Nobody is told of one that was dropped, or about one; what comes next on the same CPU is another matter."""
+    kind = KINDS["NAT6"]
+    first, later = (IPv6(src=CIP6, dst=VIP6, hlim=1) / extension(offset=at, m=not at, id=7, nh=6) for at in (0, 3))
+    error = bytes(from_client(address(True, FAR6, VIP6) / too_big(True) / Raw(bytes(QUOTE6))))
+    with one_cpu():
+        opened(director, kind)
+        assert director.tc(bytes(from_client(first / syn(kind).payload))).code == REDIRECT
+        assert director.tc(bytes(from_client(later / Raw(bytes(8))))).code == SHOT
+        assert director.tc(bytes(from_client(syn(kind, ttl=1)))).code == REDIRECT
+        assert director.tc(bytes(from_client(STRANGE6["a later fragment"]))).verdict == PASS
+        assert director.tc(error).verdict == SENT
 
 
 @pytest.mark.parametrize("name", [one for one in TUNNELS if one not in LATER])

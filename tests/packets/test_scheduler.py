@@ -145,3 +145,17 @@ def test_the_largest_weights_do_not_overflow(plane: Plane) -> None:
         oracle.load(expected, loads[expected], 0)
     shown = {one.server.endpoint: one.active for one in plane.snapshot(ID["tcp"]).servers if one.active}
     assert shown == loads
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr"])
+def test_a_search_in_vain_takes_no_turn(scheduler: str, plane: Plane) -> None:
+    """While all are overloaded: afterwards it is the next one's turn."""
+    plane.director.add_service(VirtualService(service(ID["udp"]), scheduler))
+    for host in (1, 2):
+        where = endpoint(f"192.168.0.{host}:80")
+        plane.director.add_server(service(ID["udp"]), RealServer(where, ForwardingMethod.DR, 1, upper_threshold=1))
+    verdicts = [plane.tc(udp(word("110.0.0.1"), 1000 + port, word(VIP), 80)).verdict for port in range(3)]
+    assert verdicts == [SENT, SENT, "no_server"]
+    plane.pass_seconds(302)
+    assert plane.tc(udp(word("110.0.0.1"), 2000, word(VIP), 80)).verdict == SENT
+    assert [str(one.server.address) for one in plane.connections()] == ["192.168.0.2"]
