@@ -8,6 +8,10 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tests.packets.plane import Plane
+
 # No deadline: how long an example takes says more about the machine than about the code.
 settings.register_profile("pylvs", settings.default, deadline=None)
 settings.load_profile("pylvs")
@@ -50,3 +54,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for name in session.config.getoption("--failed-check"):
         failed = pytest.CollectReport(f"script/{name}", "failed", "it failed: see above the tests", None)
         session.ihook.pytest_collectreport(report=failed)
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Generator[Plane]:
+    """One director in a fresh network namespace for all packet tests, of whatever folder; skips where it can't be."""
+    # not above: the tests of this file run it where there is no such package
+    from pylvs.errors import NotPermitted, NotSupportedHere
+    from tests.packets.plane import Plane
+    from tests.packets.space import fresh_namespace
+
+    if os.geteuid() != 0:
+        pytest.skip("packet tests load BPF programs and make network namespaces: run them as root")
+    with fresh_namespace():
+        try:
+            plane = Plane()
+        except (NotPermitted, NotSupportedHere) as error:
+            pytest.skip(f"the data plane can't be loaded here: {error} ({error.hint})")
+        try:
+            yield plane
+        finally:
+            plane.close()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 
 import pytest
 
 from pylvs.director.memory import MemoryDirector
 from pylvs.director.port import Director
-from tests.packets.conftest import loaded
 from tests.packets.plane import Plane
-
-__all__ = ["loaded"]
+from tests.packets.space import ip
 
 INTERFACES = tuple(map(ip_interface, ("192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/24", "fd00::1/64")))
 """What both directors have."""
@@ -34,13 +31,15 @@ def _ebpf(request: pytest.FixtureRequest) -> Director:
     return plane.director
 
 
-@pytest.fixture(scope="package")
-def addressed(loaded: Plane) -> None:
-    """The addresses that the director in memory believes to have."""
+@pytest.fixture(scope="module")
+def addressed(loaded: Plane) -> Iterator[None]:
+    """The addresses that the director in memory believes to have, for as long as it is looked at beside that one."""
     del loaded
-    for interface in INTERFACES:
-        subprocess.run(["ip", "address", "replace", str(interface), "dev", "eth0", "nodad"], check=True)
-    subprocess.run(["ip", "-6", "route", "replace", "fd00:1::/64", "dev", "eth0"], check=True)
+    ip(*(f"address replace {interface} dev eth0 nodad" for interface in INTERFACES))
+    ip("route replace fd00:1::/64 dev eth0", six=True)
+    yield
+    ip("route delete fd00:1::/64 dev eth0", six=True)
+    ip(*(f"address delete {interface} dev eth0" for interface in reversed(INTERFACES)))
 
 
 DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {

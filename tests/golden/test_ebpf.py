@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +9,8 @@ import pytest
 
 from tests.golden.test_transcripts import EXCLUDED, WITHOUT_MODULE, Step, _cases, _recorded, _set_apart
 from tests.ipvsadm import Outcome, ipvsadm
-from tests.packets.conftest import loaded
 from tests.packets.plane import Plane
-
-__all__ = ["loaded"]
+from tests.packets.space import ip
 
 REFUSALS = ("not supported", "Scheduler or persistence engine not found")
 """How this director says that it lacks something."""
@@ -23,10 +20,11 @@ SUITABLE = 0.82
 
 
 @pytest.fixture(scope="module")
-def machine(loaded: Plane) -> Plane:
+def machine(loaded: Plane) -> Iterator[Plane]:
     """With the address that the recorded machine had."""
-    subprocess.run(["ip", "address", "add", "192.0.2.1/24", "dev", "eth0"], check=True)
-    return loaded
+    ip("address add 192.0.2.1/24 dev eth0")
+    yield loaded
+    ip("address delete 192.0.2.1/24 dev eth0")
 
 
 def _lacks(outcome: Outcome, recorded: Outcome) -> bool:

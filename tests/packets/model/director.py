@@ -15,6 +15,7 @@ from tests.packets.model.table import FTP, Flow, Server, Service, Template, Tupl
 
 PASS, HELD = "pass", "held"
 FRAGMENT_SECONDS, TEMPLATE_SECONDS = 30, 60
+FTP_DATA = 20
 LATE = 2
 """So many seconds after its end a connection may still be there."""
 
@@ -204,7 +205,7 @@ class Director:
         if is_hostile(packet) or not (wanted.protocol == UDP or _opens(packet.flags)):
             return PASS
         service = self._service_of(wanted)
-        if service is None:
+        if service is None or self._is_strange(wanted):
             return PASS
         template = self._template_of(service, wanted) if service.virtual.persistence else None
         server = template.server if template else service.schedule() if not service.virtual.persistence else None
@@ -214,6 +215,12 @@ class Director:
             _count(server, "connections")
             return Choice(server, None)
         return self._connect(wanted, server, template)
+
+    def _is_strange(self, wanted: Tuple) -> bool:
+        """No client has such a port, or an address of the director's."""
+        own = {service.vip for service in self.services} | {server.source for server in self._servers()}
+        ports = wanted.source.port, wanted.destination.port
+        return 0 in ports or ports[0] == FTP_DATA or wanted.source.address in own
 
     def _service_of(self, wanted: Tuple) -> Service | None:
         """By its port, or else one of every port."""

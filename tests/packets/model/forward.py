@@ -16,11 +16,15 @@ LOCAL_PORTS = range(1024, 32768)
 
 
 class Fate(NamedTuple):
-    """`frame` is what leaves, by way of `via` (None: the router): of a drop an ICMP error about it, if there is one."""
+    """`frame` is what leaves, by way of `via` (None: the router): of a drop an ICMP error about it, if there is one.
+
+    What is `cut` leaves in IP fragments.
+    """
 
     verdict: str
     frame: bytes | None = None
     via: IPAddress | None = None
+    cut: bool = False
 
 
 class Choice(NamedTuple):
@@ -50,10 +54,11 @@ class Forwarder:
         if choice.flow and choice.reply and not packet.flags & SYN and not network.fragment:
             choice.flow.knows_client = True
         mtu = MTU - _added(server, choice, packet.version, to.source.version)
-        if network.length > mtu:
+        too_big = network.length > mtu
+        if too_big and (packet.version == 6 or network.dont_fragment):
             return refuse(packet, "too_big", seen, known_as, mtu)
         frame = self._sent(packet, choice, to, mtu, seen)
-        return Fate(SENT, frame, None if choice.reply else server.real.endpoint.address)
+        return Fate(SENT, frame, None if choice.reply else server.real.endpoint.address, too_big)
 
     def _ends(self, packet: Packet, choice: Choice, seen: bytes) -> build.Ends:
         network, server, flow = packet.network, choice.server, choice.flow
