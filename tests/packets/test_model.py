@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 STORIES = 60
 TC = {f"{verdict} by tc" for verdict in ("pass", "sent", "held", "no_server", "too_big", "ttl_exceeded", "fragment")}
 WANTED = {
-    "tc": TC | {"server_deleted by tc", "tuple_in_use by tc"},
+    "tc": TC | {"server_deleted by tc"},
     "xdp": TC | {"sent by xdp", "server_deleted by xdp"},
 }
 """What must have happened at least once, so that the stories tell something."""

@@ -59,8 +59,6 @@ struct {
 	__type(value, struct traffic);
 } traffics SEC(".maps");
 
-static __u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
-
 static __always_inline struct tally *own_tally(void)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
@@ -202,7 +200,7 @@ static __always_inline void act(struct tally *tally, const struct packet *packet
 	}
 }
 
-struct search {
+struct double_search {
 	const struct tuple *tuple;
 	struct place place;
 	__u64 control; /* of the first slot that has the tuple */
@@ -211,7 +209,7 @@ struct search {
 };
 
 /* Is there another slot that has the tuple, while the first one still has it and nothing of it has changed? */
-static long find_double(__u32 i, struct search *search)
+static long find_double(__u32 i, struct double_search *search)
 {
 	__u32 index = bucket_at(&search->place, i / SLOTS) * SLOTS + i % SLOTS;
 	struct connection *connection = slot_at(index);
@@ -233,7 +231,7 @@ __noinline int live_twice(const struct tuple *tuple)
 {
 	if (!tuple)
 		return 0;
-	struct search search = {.tuple = tuple, .place = place_of(tuple)};
+	struct double_search search = {.tuple = tuple, .place = place_of(tuple)};
 	bpf_loop(PROBES * SLOTS, find_double, &search, 0);
 	return search.doubled;
 }
