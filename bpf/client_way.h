@@ -35,11 +35,6 @@ static __always_inline struct client_way *client_way_of(const struct address *cl
 	return bpf_map_lookup_elem(&client_ways, &index);
 }
 
-static __always_inline bool same_address(const struct address *a, const struct address *b)
-{
-	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]));
-}
-
 static __always_inline bool is_way_of(const struct client_way *known, const struct address *source,
 				      const struct address *client, __u32 incoming)
 {
@@ -82,8 +77,6 @@ static __always_inline bool remembered_way_to_client(const struct address *sourc
 		return false;
 	if (due(probed ? known->probed_until : known->good_until, now_in_ticks()))
 		return false;
-	way->destination_mac = known->destination_mac;
-	way->source_mac = known->source_mac;
-	way->interface = next_hop_interface(way->destination_mac, way->source_mac);
+	go_by(way, known->destination_mac, known->source_mac);
 	return true;
 }

@@ -16,7 +16,7 @@ enum place_met {
 static __always_inline bool hostile_source(const struct tuple *tuple)
 {
 	const struct address *source = &tuple->source;
-	if (!((source->half[0] ^ tuple->destination.half[0]) | (source->half[1] ^ tuple->destination.half[1])))
+	if (same_address(source, &tuple->destination))
 		return true;
 	__u8 first = is_ipv4(source) ? source->word[3] & 0xff : source->word[0] & 0xff;
 	if (is_ipv4(source))

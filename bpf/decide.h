@@ -124,6 +124,15 @@ static __always_inline enum verdict decide_reply(struct decision *decision)
 	return decision->owner ? VERDICT_REPLY : drop(decision, DROP_ENDED);
 }
 
+/* What a connection says of its packets. */
+static __always_inline void take_from(struct connection *connection, struct decision *decision)
+{
+	decision->connection = connection;
+	decision->control = READ_ONCE(connection->control);
+	decision->server_index = connection->server;
+	decision->server = server_at(decision->server_index);
+}
+
 static __always_inline enum verdict decide(const struct packet *packet, __u32 mark, enum place_met met,
 					   struct decision *decision)
 {
@@ -132,10 +141,8 @@ static __always_inline enum verdict decide(const struct packet *packet, __u32 ma
 	struct server *server = NULL;
 	bool fresh = !connection;
 	if (likely(connection)) {
-		decision->connection = connection;
-		decision->control = READ_ONCE(connection->control);
-		decision->server_index = connection->server;
-		server = decision->server = server_at(decision->server_index);
+		take_from(connection, decision);
+		server = decision->server;
 		if (!server)
 			return drop(decision, DROP_SERVER_DELETED);
 		if (side_of(decision->control) == SIDE_SERVER)
@@ -157,10 +164,7 @@ static __always_inline bool find_answer(const struct packet *packet, struct deci
 	struct connection *connection = find(&packet->tuple, &place);
 	if (!connection)
 		return false;
-	decision->connection = connection;
-	decision->control = READ_ONCE(connection->control);
-	decision->server_index = connection->server;
-	decision->server = server_at(decision->server_index);
+	take_from(connection, decision);
 	return decision->server && decision->server->local && side_of(decision->control) == SIDE_SERVER &&
 	       decide_reply(decision) == VERDICT_REPLY;
 }

@@ -55,6 +55,13 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
 enum { HEADERS = 178 };
 
+static __always_inline enum parsed parse_tc(struct __sk_buff *skb, struct packet *packet)
+{
+	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
+		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
+	return parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, packet, false);
+}
+
 static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
 				   const struct decision *decision)
 {
@@ -165,10 +172,7 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 	struct decision decision = {};
 	if (skb->vlan_present)
 		return TC_ACT_OK;
-	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
-		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	enum parsed parsed = parse(data, data_end, skb->len, &packet, false);
+	enum parsed parsed = parse_tc(skb, &packet);
 	if (parsed == PARSED_NOT_OURS || (is_here(skb) && was_handed_over(packet.eth)))
 		return TC_ACT_OK;
 	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
@@ -241,9 +245,7 @@ int director_answers(struct __sk_buff *skb)
 	struct fragment_work *work = fragment_work();
 	if (!sending || !work || skb->vlan_present)
 		return TC_ACT_OK;
-	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
-		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	enum parsed parsed = parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet, false);
+	enum parsed parsed = parse_tc(skb, &packet);
 	if (parsed != PARSED_PORTS && parsed != PARSED_LATER_FRAGMENT)
 		return TC_ACT_OK;
 	if (unlikely(packet.fragment)) {

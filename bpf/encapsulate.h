@@ -34,6 +34,12 @@ static __always_inline __u16 pseudo_sum_of(const struct address *source, const s
 	return folded(sum);
 }
 
+/* Of layer 4: only the pseudo header's sum stands there, and it isn't right by chance. `rest` is the sum of all that it is in. */
+static __always_inline bool is_undone(__u16 check, __u32 rest, __u16 pseudo)
+{
+	return check == pseudo && folded((__u32)folded(rest) + pseudo) != 0xffff;
+}
+
 /*
  * The sum of the packet that is to be wrapped, as it will be when it leaves. A sender on this machine may have left its checksum
  * of layer 4 to whoever sends it: then the sum of the pseudo header stands there, and what the whole will sum up to is known.
@@ -52,8 +58,7 @@ static __always_inline int sum_inner(struct __sk_buff *skb, struct sending *send
 		return -1;
 	__u16 pseudo =
 		pseudo_sum_of(&sending->from.source, &sending->from.destination, sending->from.protocol, end - l4);
-	bool undone = check == pseudo && folded((__u32)folded(rest) + pseudo) != 0xffff;
-	*sum = (__u32)folded(headers) + (undone ? (__u16)~pseudo : folded(rest));
+	*sum = (__u32)folded(headers) + (is_undone(check, rest, pseudo) ? (__u16)~pseudo : folded(rest));
 	return 0;
 }
 
@@ -71,7 +76,7 @@ __noinline int finish_checksum(struct __sk_buff *skb, struct sending *sending)
 	    add_bytes(skb, sending->l4_offset + moved, sending->l4_offset + moved + length, &rest))
 		return false;
 	__u16 pseudo = pseudo_sum_of(&sending->to.source, &sending->to.destination, sending->from.protocol, length);
-	if (check != pseudo || folded((__u32)folded(rest) + pseudo) == 0xffff)
+	if (!is_undone(check, rest, pseudo))
 		return true;
 	check = ~folded(rest);
 	if (!check && sending->from.protocol == IPPROTO_UDP)

@@ -142,10 +142,10 @@ static __always_inline int send_back(struct __sk_buff *skb)
 static __noinline int send_by_route(struct __sk_buff *skb, struct icmp_room *room)
 {
 	struct bpf_fib_lookup *fib = &room->fib;
-	__builtin_memset(fib, 0, sizeof(*fib));
-	long result = look_up_route(skb, fib, &room->error.from, &room->error.to, skb->ifindex);
 	if (is_here(skb))
 		return hand_over(skb);
+	__builtin_memset(fib, 0, sizeof(*fib));
+	long result = look_up_route(skb, fib, &room->error.from, &room->error.to, skb->ifindex);
 	if (result == BPF_FIB_LKUP_RET_FWD_DISABLED)
 		return send_back(skb);
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -772,9 +772,11 @@ static __noinline int relay(struct __sk_buff *skb, struct icmp_room *room, struc
 	if (reason != DROP_REASONS)
 		return drop_related(reason, room, connection, server);
 	count_related(server, server_index, reply ? VERDICT_REPLY : VERDICT_REQUEST, sending->length);
+	if (local && !reply)
+		return TC_ACT_OK;
 	if (local)
 		sending->ending = ending_here(skb, false);
-	return local && !reply ? TC_ACT_OK : THEN_TRANSMIT;
+	return THEN_TRANSMIT;
 }
 
 /* -- errors about the tunnel packets that the director made */

@@ -10,6 +10,14 @@ struct way {
 	__u32 interface;
 };
 
+/* Both as in `struct next_hop`. */
+static __always_inline void go_by(struct way *way, __u64 destination_mac, __u64 source_mac)
+{
+	way->destination_mac = destination_mac;
+	way->source_mac = source_mac;
+	way->interface = next_hop_interface(destination_mac, source_mac);
+}
+
 /*
  * A server's next hop is remembered for a second; then one packet goes up to tc, which sends it through the kernel's neighbour
  * table (so that the neighbour is probed as always) and remembers anew.
@@ -19,9 +27,7 @@ static __always_inline bool way_to_server(const struct server *server, __u32 len
 	const struct next_hop *hop = &server->next_hop;
 	if (!remembers(hop) || length > READ_ONCE(hop->mtu))
 		return false;
-	way->destination_mac = READ_ONCE(hop->destination_mac);
-	way->source_mac = READ_ONCE(hop->source_mac);
-	way->interface = next_hop_interface(way->destination_mac, way->source_mac);
+	go_by(way, READ_ONCE(hop->destination_mac), READ_ONCE(hop->source_mac));
 	return true;
 }
 

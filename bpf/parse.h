@@ -72,6 +72,11 @@ static __always_inline bool is_ipv4(const struct address *address)
 	return !address->half[0] && address->word[2] == IPV4_MAPPED;
 }
 
+static __always_inline bool same_address(const struct address *a, const struct address *b)
+{
+	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]));
+}
+
 /* A header of IPv6 lies on two bytes only, as the kernel aligns frames for IPv4; BPF on x86 and arm64 reads it all the same. */
 static __always_inline struct address ipv6_address(const __be32 *words)
 {

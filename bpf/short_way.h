@@ -20,13 +20,9 @@ static __always_inline bool is_established(const struct packet *packet, struct d
 	struct connection *connection = home ? find_likely(home, &packet->tuple, &place) : NULL;
 	if (!connection || packet->tcp_flags & TCP_SYN)
 		return false;
-	decision->connection = connection;
-	decision->control = READ_ONCE(connection->control);
-	if (decision->control & HERE)
-		return false;
-	decision->server_index = connection->server;
-	decision->server = server_at(decision->server_index);
-	return decision->server && decision->server->phase == SERVER_AVAILABLE && !decision->server->local;
+	take_from(connection, decision);
+	return !(decision->control & HERE) && decision->server && decision->server->phase == SERVER_AVAILABLE &&
+	       !decision->server->local;
 }
 
 /* The addresses behind the director are of another family, or the server has yet to be told who the client is. */

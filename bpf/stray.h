@@ -16,8 +16,7 @@ struct search {
 static __always_inline bool sends_from(const struct server *server, const struct tuple *tuple)
 {
 	return server->phase == SERVER_AVAILABLE && server->method == METHOD_NAT && !server->local &&
-	       server->port == (__be16)tuple->ports && server->address.half[0] == tuple->source.half[0] &&
-	       server->address.half[1] == tuple->source.half[1] &&
+	       server->port == (__be16)tuple->ports && same_address(&server->address, &tuple->source) &&
 	       (!server->service_key.protocol || server->service_key.protocol == tuple->protocol);
 }
 
