@@ -48,16 +48,11 @@ static __always_inline struct assembly *assembly_of(const struct tunnelled *tunn
 	return bpf_map_lookup_elem(&rs_assemblies, &slot);
 }
 
-static __always_inline bool same(const struct address *a, const struct address *b)
-{
-	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]));
-}
-
 static __always_inline bool is_next(const struct assembly *assembly, const struct tunnelled *tunnelled, __u64 now)
 {
 	return assembly->length == tunnelled->fragment_at && assembly->id == tunnelled->fragment_id &&
-	       assembly->protocol == tunnelled->outer_protocol && same(&assembly->source, &tunnelled->source) &&
-	       same(&assembly->destination, &tunnelled->destination) && now < assembly->good_until;
+	       assembly->protocol == tunnelled->outer_protocol && same_address(&assembly->source, &tunnelled->source) &&
+	       same_address(&assembly->destination, &tunnelled->destination) && now < assembly->good_until;
 }
 
 static __always_inline void begin(struct assembly *assembly, const struct tunnelled *tunnelled)

@@ -60,18 +60,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def loaded() -> Generator[Plane]:
     """One director in a fresh network namespace for all packet tests, of whatever folder; skips where it can't be."""
     # not above: the tests of this file run it where there is no such package
-    from pylvs.errors import NotPermitted, NotSupportedHere
-    from tests.packets.plane import Plane
-    from tests.packets.space import fresh_namespace
+    from tests.packets.plane import director_apart
 
     if os.geteuid() != 0:
         pytest.skip("packet tests load BPF programs and make network namespaces: run them as root")
-    with fresh_namespace():
-        try:
-            plane = Plane()
-        except (NotPermitted, NotSupportedHere) as error:
-            pytest.skip(f"the data plane can't be loaded here: {error} ({error.hint})")
-        try:
-            yield plane
-        finally:
-            plane.close()
+    with director_apart() as (plane, _):
+        yield plane

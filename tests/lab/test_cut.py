@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import random
 import socket
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,7 +15,7 @@ from pylvs.lab.topology import Hook, Lab
 from pylvs.model import ForwardingMethod
 from tests.lab.client import SECONDS, connect, digest, drops, ipvsadm, upload
 from tests.lab.conftest import LabFactory, LabUnderTest
-from tests.lab.test_fragments import FLAGS, MATRIX, PORT, Echo, serve
+from tests.lab.test_fragments import FLAGS, MATRIX, PORT, echo_service, echoing
 
 pytestmark = [
     pytest.mark.root,
@@ -36,32 +35,14 @@ def up(request: pytest.FixtureRequest) -> Iterator[LabUnderTest]:
     with ExitStack() as stack:
         lab = LabUnderTest(Lab(f"cut-{os.getpid()}-{method}-{hook}", ForwardingMethod(method), Hook(hook)))
         stack.callback(lab.down)
-        ipvsadm(lab, f"-A -u {lab.vip}:{PORT} -s rr")
-        for rip in lab.rips:
-            ipvsadm(lab, f"-a -u {lab.vip}:{PORT} -r {rip}:{PORT} {FLAGS[method]}")
-            if method != "tun":
+        echo_service(lab)
+        if method != "tun":
+            for rip in lab.rips:
                 narrow(lab, rip)
         done = lab.exec("client", "sysctl", "-w", "net.ipv4.ip_no_pmtu_disc=1")
         assert done.returncode == 0, done.stderr
         stack.enter_context(echoing(lab))
         yield lab
-
-
-@contextmanager
-def echoing(lab: LabUnderTest) -> Iterator[None]:
-    """The real servers answer datagrams meanwhile."""
-    rewritten = lab.topology.lab.method in {ForwardingMethod.NAT, ForwardingMethod.FULLNAT}
-    with ExitStack() as stack:
-        echoes = [Echo(lab, f"rs{number}", rip if rewritten else lab.vip) for number, rip in enumerate(lab.rips, 1)]
-        for echo in echoes:
-            stack.callback(echo.close)
-        ours, theirs = socket.socketpair()
-        thread = threading.Thread(target=serve, args=(echoes, theirs))
-        thread.start()
-        stack.callback(theirs.close)
-        stack.callback(thread.join)
-        stack.callback(ours.close)
-        yield
 
 
 def narrow(lab: LabUnderTest, rip: str) -> None:

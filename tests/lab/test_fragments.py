@@ -9,7 +9,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -86,6 +86,30 @@ def serve(echoes: Sequence[Echo], stop: socket.socket) -> None:
                 key.data.answer()
 
 
+def echo_service(lab: LabUnderTest) -> None:
+    """At the director, with every real server."""
+    ipvsadm(lab, f"-A -u {lab.vip}:{PORT} -s rr")
+    for rip in lab.rips:
+        ipvsadm(lab, f"-a -u {lab.vip}:{PORT} -r {rip}:{PORT} {FLAGS[lab.topology.lab.method]}")
+
+
+@contextmanager
+def echoing(lab: LabUnderTest) -> Iterator[None]:
+    """The real servers answer datagrams meanwhile."""
+    rewritten = lab.topology.lab.method in {ForwardingMethod.NAT, ForwardingMethod.FULLNAT}
+    with ExitStack() as stack:
+        echoes = [Echo(lab, f"rs{number}", rip if rewritten else lab.vip) for number, rip in enumerate(lab.rips, 1)]
+        for echo in echoes:
+            stack.callback(echo.close)
+        ours, theirs = socket.socketpair()
+        thread = threading.Thread(target=serve, args=(echoes, theirs))
+        thread.start()
+        stack.callback(theirs.close)
+        stack.callback(thread.join)
+        stack.callback(ours.close)
+        yield
+
+
 class Client:
     """Sends datagrams in fragments of its own making, and gets answers as any program does."""
 
@@ -121,21 +145,8 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     with ExitStack() as stack:
         lab = LabUnderTest(Lab(f"fragments-{os.getpid()}-{method}-{hook}", ForwardingMethod(method), Hook(hook)))
         stack.callback(lab.down)
-        ipvsadm(lab, f"-A -u {lab.vip}:{PORT} -s rr")
-        for rip in lab.rips:
-            ipvsadm(lab, f"-a -u {lab.vip}:{PORT} -r {rip}:{PORT} {FLAGS[method]}")
-        echoes = [
-            Echo(lab, f"rs{number}", rip if method in {"nat", "fullnat"} else lab.vip)
-            for number, rip in enumerate(lab.rips, 1)
-        ]
-        for echo in echoes:
-            stack.callback(echo.close)
-        ours, theirs = socket.socketpair()
-        thread = threading.Thread(target=serve, args=(echoes, theirs))
-        thread.start()
-        stack.callback(theirs.close)
-        stack.callback(thread.join)
-        stack.callback(ours.close)
+        echo_service(lab)
+        stack.enter_context(echoing(lab))
         yield Client(lab, stack)
 
 

@@ -6,13 +6,18 @@ import os
 import pathlib
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
+
+import pytest
 
 from pylvs.director import knob
 from pylvs.director.ebpf import abi, attach, bpffs, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table, word
+from pylvs.errors import NotPermitted, NotSupportedHere
 from pylvs.model import (
     Connection,
     Endpoint,
@@ -25,6 +30,7 @@ from pylvs.model import (
     VirtualService,
     parse_address,
 )
+from tests.packets.space import fresh_namespace
 from tests.packets.wire import INTERFACES, MACS, NARROW, NARROW_MTU, NEIGHBOURS
 
 PASS, SENT, HELD, ICMP_LIMIT = "pass", "sent", "held", "icmp_limit"
@@ -109,6 +115,14 @@ class Plane:
         self.may_send_errors()
         self.director._slots = None
         self._drops = self.table.drops()
+
+    @contextmanager
+    def switched_on(self, knob_name: str) -> Iterator[Plane]:
+        """Without connections, and with a knob at 1 for so long."""
+        self.forget()
+        self.director.set_knobs({knob_name: 1})
+        yield self
+        self.director.set_knobs({knob_name: 0})
 
     def forget(self) -> None:
         """As after `reset`, but with the services and servers that there are."""
@@ -265,3 +279,17 @@ def next_hop(plane: Plane, rip: str, mtu: int = 1500, *, answered: bool = True) 
 
 def number(mac: str) -> int:
     return int.from_bytes(bytes.fromhex(mac.replace(":", "")), "little")
+
+
+@contextmanager
+def director_apart() -> Iterator[tuple[Plane, int]]:
+    """A director in a namespace of its own, which this thread is in, and the far one; skips where it can't be."""
+    with fresh_namespace() as far:
+        try:
+            plane = Plane()
+        except (NotPermitted, NotSupportedHere) as error:
+            pytest.skip(f"the data plane can't be loaded here: {error} ({error.hint})")
+        try:
+            yield plane, far
+        finally:
+            plane.close()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from tests.packets.space import ip
 from tests.packets.wire import MACS, RIP1, ROUTER_MAC
 
 CIP6, VIP6, DIP6 = "2001:db8:1::1", "fd00::250", "fd00::208"
@@ -23,12 +22,7 @@ _SIX = (
 
 @contextmanager
 def ipv6() -> Iterator[None]:
-    """The director has its addresses and routes for so long, and forwards."""
-    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
-    _ip(_EMPTY, *_SIX)
+    """The director has its addresses and routes for so long."""
+    ip(_EMPTY, *_SIX, six=True)
     yield
-    _ip(_EMPTY)
-
-
-def _ip(*commands: str) -> None:
-    subprocess.run(["ip", "-6", "-batch", "-"], input="\n".join(commands), text=True, check=True)
+    ip(_EMPTY, six=True)

@@ -13,13 +13,12 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption, IPOption_NOP
 from scapy.packet import Raw
 
 from pylvs.director.ebpf import abi
-from pylvs.errors import NotPermitted, NotSupportedHere
 from tests.packets.cutting import JUMBO, WAYS, Way, check, folded, furnish, piece, set_mtu, unwrapped, whole
 from tests.packets.fragments import IDS, pieces
 from tests.packets.frames import CPORT, hop, payload, request
-from tests.packets.plane import Plane
+from tests.packets.plane import Plane, director_apart
 from tests.packets.plane import service as service_named
-from tests.packets.space import fresh_namespace, inside, ip
+from tests.packets.space import inside, ip
 from tests.packets.wire import CIP, MACS, NARROW, RIP4, VIP, from_client, from_server
 from tests.packets.wires import ENTRANCES, ETH_P_IP, Wires
 
@@ -56,12 +55,7 @@ class Narrow:
 @pytest.fixture(scope="module")
 def built() -> Iterator[Narrow]:
     with ExitStack() as stack:
-        far = stack.enter_context(fresh_namespace())
-        try:
-            plane = Plane()
-        except (NotPermitted, NotSupportedHere) as error:
-            pytest.skip(f"the data plane can't be loaded here: {error} ({error.hint})")
-        stack.callback(plane.close)
+        plane, far = stack.enter_context(director_apart())
         ip(f"link set eth2 mtu {LARGEST}")
         with inside(far):
             ip(f"link set far-eth2 mtu {LARGEST}")

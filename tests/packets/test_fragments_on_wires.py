@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 from scapy.layers.inet import IP
 
-from pylvs.errors import NotPermitted, NotSupportedHere
 from pylvs.model import Endpoint, Protocol, VirtualAddress, VirtualService, parse_address
 from tests.packets.fragments import CASES, IDS, MAPPED, big, expected, furnish, pieces
 from tests.packets.frames import datagram
-from tests.packets.plane import Plane
+from tests.packets.plane import director_apart
 from tests.packets.slots import Slots
-from tests.packets.space import fresh_namespace
 from tests.packets.wire import DIP, RIP1, RIP2, VIP, from_client
 from tests.packets.wires import ENTRANCES, PATIENCE, Wires, toward
 
@@ -34,12 +32,7 @@ RACES, WAITS = 3000, {"eth0": 0, "eth2": 1000}
 def built() -> Iterator[Wires]:
     """A director of its own with wires that can be tapped."""
     with ExitStack() as stack:
-        far = stack.enter_context(fresh_namespace())
-        try:
-            plane = Plane()
-        except (NotPermitted, NotSupportedHere) as error:
-            pytest.skip(f"the data plane can't be loaded here: {error} ({error.hint})")
-        stack.callback(plane.close)
+        plane, far = stack.enter_context(director_apart())
         wires = Wires(plane, far)
         stack.callback(wires.close)
         furnish(plane)

@@ -50,10 +50,8 @@ def standing(loaded: Plane) -> Iterator[Plane]:
 @pytest.fixture
 def director(standing: Plane) -> Iterator[Plane]:
     """With the knob set, and without connections."""
-    standing.forget()
-    standing.director.set_knobs({"nat_icmp_send": 1})
-    yield standing
-    standing.director.set_knobs({"nat_icmp_send": 0})
+    with standing.switched_on("nat_icmp_send"):
+        yield standing
 
 
 def six(flags: str = "A", *, sport: int = 8080, dst: str = CIP6, hlim: int = 64) -> Any:

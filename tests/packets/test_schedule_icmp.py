@@ -56,10 +56,8 @@ def standing(loaded: Plane) -> Iterator[Plane]:
 @pytest.fixture
 def director(standing: Plane) -> Iterator[Plane]:
     """With the knob set, and without connections."""
-    standing.forget()
-    standing.director.set_knobs({"schedule_icmp": 1})
-    yield standing
-    standing.director.set_knobs({"schedule_icmp": 0})
+    with standing.switched_on("schedule_icmp"):
+        yield standing
 
 
 class Case(NamedTuple):

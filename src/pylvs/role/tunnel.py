@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pylvs import model
 from pylvs.director.ebpf.abi import TunnelType
 from pylvs.errors import UsageError
 from pylvs.model import IPAddress
+from pylvs.model.overhead import LEAST_MTU, OUTER_HEADER, longest_tunnel_header
 from pylvs.role import abi
 from pylvs.role.asked import Asked
 
-_OUTER = {4: 20, 6: 40}
-_ADDED = {"ipip": 0, "gre": 8, "gue": 20}
-"""Bytes behind the outer IP header, at most: GRE with a checksum, GUE (with UDP's) with remote checksum offload."""
-_LEAST = {4: 68, 6: 1280}
-"""What every host has to take in one piece (RFC 791, RFC 8200)."""
 _HEADERS = {4: 40, 6: 60}
 """The inner IP and TCP headers."""
 
@@ -23,8 +20,8 @@ def overhead(asked: Asked, rips: Sequence[IPAddress]) -> int:
     """Bytes that a director puts around a packet, at most."""
     if asked.mss_overhead is not None:
         return asked.mss_overhead
-    outer = max(_OUTER[one.version] for one in asked.directors or rips)
-    return outer + max(_ADDED[kind] for kind in asked.tunnels)
+    outer = max(OUTER_HEADER[one.version] for one in asked.directors or rips)
+    return outer + max(longest_tunnel_header(model.TunnelType(kind)) for kind in asked.tunnels)
 
 
 def mss(version: int, mtu: int, added: int) -> int:
@@ -35,10 +32,10 @@ def mss(version: int, mtu: int, added: int) -> int:
 def check_mtu(asked: Asked, mtu: int, added: int) -> None:
     """Raises `UsageError` where a VIP's packets would not fit."""
     for version in sorted({vip.version for vip in asked.vips}):
-        if mtu - added < _LEAST[version]:
+        if mtu - added < LEAST_MTU[version]:
             raise UsageError(
                 f"MTU {mtu} is too small for the tunnel: it leaves {mtu - added} bytes, IPv{version} needs "
-                f"{_LEAST[version]}",
+                f"{LEAST_MTU[version]}",
                 hint="raise the MTU between director and real server; or name a smaller --tun-type or --mss-overhead",
             )
 

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from pylvs.errors import FullnatRefused, NotYetSupported, TunnelRefused
-from pylvs.model import ForwardingMethod, TunnelChecksum, TunnelType, VirtualAddress
+from pylvs.model import ForwardingMethod, VirtualAddress
+from pylvs.model.overhead import LEAST_MTU, OUTER_HEADER, tunnel_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pylvs.director.ebpf.route import Way
     from pylvs.model import IPAddress, RealServer, ServiceId, VirtualService
-
-_OUTER_HEADER = {4: 20, 6: 40}
-_TUNNEL_HEADERS = {
-    (TunnelType.GRE, TunnelChecksum.NONE): 4,
-    (TunnelType.GRE, TunnelChecksum.CSUM): 8,
-    (TunnelType.GUE, TunnelChecksum.NONE): 12,
-    (TunnelType.GUE, TunnelChecksum.CSUM): 12,
-    (TunnelType.GUE, TunnelChecksum.REMOTE): 20,
-}
-_LEAST_MTU = {4: 68, 6: 1280}
-"""RFC 791, RFC 8200."""
 
 
 def check_service(service: VirtualService) -> None:
@@ -43,8 +33,8 @@ def check_server(id: ServiceId, server: RealServer, way: Way) -> None:
 
 def _check_tunnel(family: int, server: RealServer, mtu: int) -> None:
     """What any host must take in one piece has to fit, or else nothing could be sent for sure."""
-    address, tunnel, least = server.endpoint.address, server.tunnel, _LEAST_MTU[family]
-    added = _OUTER_HEADER[address.version] + _TUNNEL_HEADERS.get((tunnel.type, tunnel.checksum), 0)
+    address, least = server.endpoint.address, LEAST_MTU[family]
+    added = OUTER_HEADER[address.version] + tunnel_header(server.tunnel)
     if mtu - added < least:
         raise TunnelRefused(
             f"the MTU {mtu} towards {address} is too small for the tunnel: it leaves {mtu - added} bytes and"
