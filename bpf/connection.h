@@ -481,18 +481,21 @@ __noinline int end_connection(struct connection *owner, __u32 owner_index, __u64
 }
 
 /* Tell the server side's slot of its owner's state, until what it was told is what holds. */
-static __always_inline void publish_state(struct connection *owner, struct connection *peer, __u32 deadline)
+__noinline int publish_state(struct connection *owner, struct connection *peer, __u32 deadline)
 {
+	if (!owner || !peer)
+		return 0;
 	for (int i = 0; i < 8; i++) {
 		__u32 state = state_of(READ_ONCE(owner->control));
 		__u64 control = READ_ONCE(peer->control);
 		if (phase_of(control) != PHASE_LIVE)
-			return;
+			return 0;
 		if (state_of(control) == state)
 			break;
 		swap_control(peer, control, with_state(control, state));
 	}
 	WRITE_ONCE(peer->deadline, deadline);
+	return 0;
 }
 
 static __always_inline struct settings *all_settings(void)
@@ -570,33 +573,43 @@ static __always_inline void note_first_answer(struct connection *answer, __u32 d
 		swap_control(answer, control, control | ASSURED);
 }
 
+enum changed { HAS_ENDED, HAS_CHANGED, OUTRUN };
+
+/* One attempt, verified once and not for each. */
+__noinline int try_to_change_state(struct connection *owner, __u32 direction, __u32 tcp_flags)
+{
+	if (!owner)
+		return HAS_ENDED;
+	direction %= DIRECTION_SLOTS; /* so that the verifier knows, whatever is handed in */
+	__u64 control = READ_ONCE(owner->control);
+	if (phase_of(control) != PHASE_LIVE)
+		return HAS_ENDED;
+	__u32 before = state_of(control);
+	__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags);
+	__u32 server = READ_ONCE(owner->server);
+	struct connection *peer = peer_of(owner);
+	if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
+		return OUTRUN;
+	if (is_active(before) != is_active(after))
+		move_load(server, before, after);
+	if (assures(before, after, direction))
+		assure_template(template_of(owner, peer, control));
+	__u32 deadline = deadline_after(after);
+	WRITE_ONCE(owner->deadline, deadline);
+	if (peer) {
+		publish_state(owner, peer, deadline);
+		note_first_answer(peer, direction);
+	}
+	return HAS_CHANGED;
+}
+
 /* The slow part of a hit: the state changes, an answer over UDP is the first, or the sweep was about to end the connection. False if it ended first. */
 __noinline int change_state(struct connection *owner, __u32 direction, __u32 tcp_flags)
 {
-	if (!owner)
-		return false;
-	direction %= DIRECTION_SLOTS; /* so that the verifier knows, whatever is handed in */
 	for (int i = 0; i < 8; i++) {
-		__u64 control = READ_ONCE(owner->control);
-		if (phase_of(control) != PHASE_LIVE)
-			return false;
-		__u32 before = state_of(control);
-		__u32 after = state_after(before, direction, FIELD(control, CONTROL_PROTOCOL, 8), tcp_flags);
-		__u32 server = READ_ONCE(owner->server);
-		struct connection *peer = peer_of(owner);
-		if (!swap_control(owner, control, with_state(control & ~EXPIRING, after)))
-			continue;
-		if (is_active(before) != is_active(after))
-			move_load(server, before, after);
-		if (assures(before, after, direction))
-			assure_template(template_of(owner, peer, control));
-		__u32 deadline = deadline_after(after);
-		WRITE_ONCE(owner->deadline, deadline);
-		if (peer) {
-			publish_state(owner, peer, deadline);
-			note_first_answer(peer, direction);
-		}
-		return true;
+		int changed = try_to_change_state(owner, direction, tcp_flags);
+		if (changed != OUTRUN)
+			return changed == HAS_CHANGED;
 	}
 	return true; /* others change it as fast as we do: their change is as good */
 }

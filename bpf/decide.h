@@ -24,7 +24,7 @@ static __always_inline enum verdict drop(struct decision *decision, enum drop_re
 static __always_inline bool is_stray(const struct packet *packet, const struct opening *opening,
 				     struct decision *decision)
 {
-	int sender = packet->tcp_flags & TCP_RST || ttl_of(packet) <= 1 ? 0 : find_sender(&opening->tuple);
+	int sender = packet->tcp_flags & TCP_RST || packet->ttl <= 1 ? 0 : find_sender(&opening->tuple);
 	if (!sender)
 		return false;
 	decision->server_index = sender - 1;

@@ -30,12 +30,13 @@ SEC("xdp")
 int director_xdp(struct xdp_md *ctx)
 {
 	struct packet packet;
+	struct frame frame;
 	struct decision decision = {};
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	if (parse(data, data_end, data_end - data, &packet, true) != PARSED_PORTS)
+	if (parse(data, data_end, data_end - data, &packet, &frame, true) != PARSED_PORTS)
 		return XDP_PASS;
 	struct interface *in = interface_at(ctx->ingress_ifindex);
-	if (!for_this_host(in, packet.eth))
+	if (!for_this_host(in, frame.eth))
 		return XDP_PASS;
 	enum verdict verdict = decide(&packet, 0, MET_EARLY, &decision);
 	switch (verdict) {
@@ -47,7 +48,7 @@ int director_xdp(struct xdp_md *ctx)
 		return XDP_DROP;
 	case VERDICT_REQUEST:
 	case VERDICT_REPLY:
-		return !has_server(&decision) ? XDP_PASS : forward_xdp(ctx, in, &packet, &decision, verdict);
+		return !has_server(&decision) ? XDP_PASS : forward_xdp(ctx, in, &packet, &frame, &decision, verdict);
 	}
 	return XDP_ABORTED;
 }
@@ -55,11 +56,21 @@ int director_xdp(struct xdp_md *ctx)
 /* Headers that are not in the linear part of the buffer are pulled there: an Ethernet, the longest IP and a TCP header. */
 enum { HEADERS = 178 };
 
-static __always_inline enum parsed parse_tc(struct __sk_buff *skb, struct packet *packet)
+/* Verified once by itself. A frame that was handed over is not to be balanced once more. */
+__noinline int parse_tc(struct __sk_buff *skb, struct packet *packet)
 {
+	struct frame frame;
+	if (!packet)
+		return PARSED_NOT_OURS;
 	if (skb->data_end - skb->data < HEADERS && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	return parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, packet, false);
+	enum parsed parsed =
+		parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, packet, &frame, false);
+	if (parsed == PARSED_NOT_OURS || (is_here(skb) && was_handed_over(frame.eth)))
+		return PARSED_NOT_OURS;
+	if (packet->tuple.protocol == IPPROTO_SCTP && parsed == PARSED_PORTS)
+		packet->tcp_flags = sctp_flags(skb, packet->l4_offset, packet->length + sizeof(struct ethhdr));
+	return parsed;
 }
 
 static __always_inline int drop_tc(enum drop_reason reason, const struct packet *packet,
@@ -136,7 +147,7 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 		return TC_ACT_SHOT;
 	bool here = ends_here(decision, verdict);
 	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
-	if (!ttl_done && !here && ttl_of(packet) <= 1)
+	if (!ttl_done && !here && packet->ttl <= 1)
 		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	prepare(skb, packet, decision, verdict, sending);
 	sending->ending = here ? ending_here(skb, sending->request) : ENDS_ELSEWHERE;
@@ -173,12 +184,10 @@ static __always_inline int balance_tc(struct __sk_buff *skb, bool led)
 	if (skb->vlan_present)
 		return TC_ACT_OK;
 	enum parsed parsed = parse_tc(skb, &packet);
-	if (parsed == PARSED_NOT_OURS || (is_here(skb) && was_handed_over(packet.eth)))
+	if (parsed == PARSED_NOT_OURS)
 		return TC_ACT_OK;
-	if (unlikely(packet.ip && packet.options) && is_source_routed(skb, packet.options))
+	if (unlikely(packet.ipv4 && packet.options) && is_source_routed(skb, packet.options))
 		return TC_ACT_OK;
-	if (unlikely(parsed == PARSED_PORTS && packet.tuple.protocol == IPPROTO_SCTP))
-		packet.tcp_flags = sctp_flags(skb, packet.l4_offset, packet.length + sizeof(struct ethhdr));
 	if (parsed == PARSED_ICMP)
 		return led ? TC_ACT_OK : balance_icmp(skb, packet.l4_offset);
 	if (unlikely(packet.fragment)) {
@@ -256,8 +265,6 @@ int director_answers(struct __sk_buff *skb)
 		if (is_later_fragment(&packet))
 			packet.tuple.ports = work->record.ports;
 	}
-	if (packet.tuple.protocol == IPPROTO_SCTP)
-		packet.tcp_flags = sctp_flags(skb, packet.l4_offset, packet.length + sizeof(struct ethhdr));
 	if (!find_answer(&packet, &decision) || !has_server(&decision))
 		return TC_ACT_OK;
 	if (is_first_fragment(&packet))

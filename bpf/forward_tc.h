@@ -433,9 +433,9 @@ static __always_inline void prepare_fullnat(const struct packet *packet, const s
 	bool syn = packet->tcp_flags & TCP_SYN;
 	sending->tells_client = false;
 	sending->offers = false;
-	if (sending->method != METHOD_FULLNAT || !packet->tcp || packet->fragment)
+	if (sending->method != METHOD_FULLNAT || !packet->tcp_header || packet->fragment)
 		return;
-	sending->tcp_header = packet->tcp->doff * 4;
+	sending->tcp_header = packet->tcp_header;
 	if (!sending->request) {
 		sending->offers = syn;
 		if (!syn && decision->owner)

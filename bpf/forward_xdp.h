@@ -64,14 +64,14 @@ static __always_inline bool way_to_client(struct xdp_md *ctx, const struct packe
 	return true;
 }
 
-static __always_inline void rewrite_xdp(struct packet *packet, const struct rewriting *to)
+static __always_inline void rewrite_xdp(struct frame *frame, const struct rewriting *to)
 {
-	__u32 difference = write_ports(packet, to) + write_addresses(packet, to);
-	if (packet->tcp) {
-		packet->tcp->check = checksum_plus(packet->tcp->check, difference);
-	} else if (packet->udp && packet->udp->check) {
-		__u16 check = checksum_plus(packet->udp->check, difference);
-		packet->udp->check = check ? check : 0xffff;
+	__u32 difference = write_ports(frame, to) + write_addresses(frame, to);
+	if (frame->tcp) {
+		frame->tcp->check = checksum_plus(frame->tcp->check, difference);
+	} else if (frame->udp && frame->udp->check) {
+		__u16 check = checksum_plus(frame->udp->check, difference);
+		frame->udp->check = check ? check : 0xffff;
 	}
 }
 
@@ -144,7 +144,6 @@ static __always_inline bool is_for_tc(const struct packet *packet, const struct 
 				      enum verdict verdict)
 {
 	const struct server *server = decision->server;
-	bool ipv4 = packet->ip;
 	if (unlikely(server->local))
 		return true;
 	if (method == METHOD_TUN)
@@ -152,18 +151,19 @@ static __always_inline bool is_for_tc(const struct packet *packet, const struct 
 	if (likely(method != METHOD_FULLNAT))
 		return false;
 	if (verdict == VERDICT_REQUEST)
-		return is_ipv4(&server->address) != ipv4 || (packet->tcp && !(decision->control & SETTLED));
-	return !decision->owner || is_ipv4(&decision->owner->source) != ipv4 ||
-	       (packet->tcp && !(READ_ONCE(decision->owner->control) & SETTLED));
+		return is_ipv4(&server->address) != packet->ipv4 ||
+		       (packet->tcp_header && !(decision->control & SETTLED));
+	return !decision->owner || is_ipv4(&decision->owner->source) != packet->ipv4 ||
+	       (packet->tcp_header && !(READ_ONCE(decision->owner->control) & SETTLED));
 }
 
-static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in, struct packet *packet,
-				       struct decision *decision, enum verdict verdict)
+static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in, const struct packet *packet,
+				       struct frame *frame, struct decision *decision, enum verdict verdict)
 {
 	struct way way;
 	__u32 method = method_of(decision->control);
 	bool request = verdict == VERDICT_REQUEST;
-	if (ttl_of(packet) <= 1 || is_for_tc(packet, decision, method, verdict))
+	if (packet->ttl <= 1 || is_for_tc(packet, decision, method, verdict))
 		return XDP_PASS;
 	struct rewriting to = rewriting_of(packet->tuple.ports, decision, method, verdict);
 	__u32 added = method == METHOD_TUN ? overhead(decision->server) : 0;
@@ -176,16 +176,16 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in,
 	if (!account(packet, decision, verdict))
 		return XDP_PASS;
 	if (rewrites(method))
-		rewrite_xdp(packet, &to);
+		rewrite_xdp(frame, &to);
 	if (method == METHOD_TUN) {
 		struct inner inner = inner_of(packet);
 		inner.tunnel = decision->server->tunnel;
 		struct way chosen = way;
-		count_hop(packet);
+		count_hop(frame);
 		return encapsulate_xdp(ctx, decision->server_index, &inner, &chosen) ? leave_xdp(ctx, out, &way)
 										     : lost_in_xdp();
 	}
-	count_hop(packet);
-	write_macs(packet->eth, &way);
+	count_hop(frame);
+	write_macs(frame->eth, &way);
 	return leave_xdp(ctx, out, &way);
 }

@@ -62,28 +62,28 @@ static __always_inline __u32 write_ipv4_address(struct iphdr *ip, __be32 *addres
 }
 
 /* The addresses that change; what that does to a sum over them. */
-static __always_inline __u32 write_addresses(struct packet *packet, const struct rewriting *to)
+static __always_inline __u32 write_addresses(struct frame *frame, const struct rewriting *to)
 {
 	__u32 difference = 0;
-	if (packet->ip) {
+	if (frame->ip) {
 		if (to->source)
-			difference += write_ipv4_address(packet->ip, &packet->ip->saddr, to->source->word[3]);
+			difference += write_ipv4_address(frame->ip, &frame->ip->saddr, to->source->word[3]);
 		if (to->destination)
-			difference += write_ipv4_address(packet->ip, &packet->ip->daddr, to->destination->word[3]);
-	} else if (packet->ip6) {
+			difference += write_ipv4_address(frame->ip, &frame->ip->daddr, to->destination->word[3]);
+	} else if (frame->ip6) {
 		if (to->source)
-			difference += write_ipv6_address(packet->ip6->saddr, to->source);
+			difference += write_ipv6_address(frame->ip6->saddr, to->source);
 		if (to->destination)
-			difference += write_ipv6_address(packet->ip6->daddr, to->destination);
+			difference += write_ipv6_address(frame->ip6->daddr, to->destination);
 	}
 	return difference;
 }
 
 /* The same of the ports. */
-static __always_inline __u32 write_ports(struct packet *packet, const struct rewriting *to)
+static __always_inline __u32 write_ports(struct frame *frame, const struct rewriting *to)
 {
-	__u32 difference = difference_of(*(__u32 *)packet->ports, to->ports);
-	*(__u32 *)packet->ports = to->ports;
+	__u32 difference = difference_of(*(__u32 *)frame->ports, to->ports);
+	*(__u32 *)frame->ports = to->ports;
 	return difference;
 }
 
@@ -93,10 +93,10 @@ static __always_inline void write_macs(struct ethhdr *eth, const struct way *way
 	*(__u32 *)((void *)eth + 8) = way->source_mac >> 16;
 }
 
-static __always_inline void count_hop(struct packet *packet)
+static __always_inline void count_hop(struct frame *frame)
 {
-	if (packet->ip)
-		decrement_ttl(packet->ip);
-	else if (packet->ip6)
-		packet->ip6->hop_limit--;
+	if (frame->ip)
+		decrement_ttl(frame->ip);
+	else if (frame->ip6)
+		frame->ip6->hop_limit--;
 }

@@ -128,14 +128,10 @@ static __always_inline void fill_gue(struct udphdr *udp, struct guehdr *gue, con
 
 static __always_inline struct inner inner_of(const struct packet *packet)
 {
-	struct inner inner = {.length = packet->length, .ttl = ttl_of(packet) - 1, .ipv4 = packet->ip != NULL};
+	struct inner inner = {
+		.length = packet->length, .ttl = packet->ttl - 1, .tos = packet->tos, .ipv4 = packet->ipv4};
 	__u32 hash = packet->tuple.source.word[3] * 0x9e3779b1 ^ packet->tuple.ports;
 	inner.hash = hash ^ hash >> 16;
-	if (packet->ip) {
-		inner.tos = packet->ip->tos;
-		inner.dont_fragment = packet->ip->frag_off & bpf_htons(DONT_FRAGMENT) && knob(KNOB_PMTU_DISC);
-	} else if (packet->ip6) {
-		inner.tos = bpf_ntohl(packet->ip6->flow) >> 20;
-	}
+	inner.dont_fragment = packet->dont_fragment && knob(KNOB_PMTU_DISC);
 	return inner;
 }

@@ -1,24 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A frame becomes a `struct packet`, once. Here, and only here, anything is compared with the frame's end. */
+/*
+ * A frame becomes a `struct packet`, once. Here, and only here, anything is compared with the frame's end. What a packet says are
+ * plain numbers: so the verifier has one state to follow from here on, and not one for each kind of header.
+ */
 #pragma once
 
 #include "director.h"
 
 struct packet {
 	struct tuple tuple;
-	struct ethhdr *eth;
-	struct iphdr *ip; /* this or the next, the other is null: so the verifier knows how much is there */
-	struct ipv6hdr *ip6;
-	struct tcphdr *tcp; /* of these two, too */
-	struct udphdr *udp;
-	__be16 *ports;
 	__u32 length;	   /* of layer 3 */
 	__u32 l4_offset;   /* from the start of the frame */
 	__u32 headers;	   /* bytes of layers 3 and 4 */
 	__u32 fragment_id; /* of a fragment, as it lies in the packet */
 	__u8 options;	   /* how many bytes of them the IP header has: IPv4's options, IPv6's extension headers */
 	__u16 tcp_flags;   /* SCTP: its event, see sctp.h; or one of the two below */
+	__u8 tcp_header;   /* bytes of it, 0 where there is none */
+	__u8 ttl;
+	__u8 tos;
+	bool ipv4;
+	bool dont_fragment;
 	bool fragment;
+};
+
+/* Where its headers lie, for those that change them there. */
+struct frame {
+	struct ethhdr *eth;
+	struct iphdr *ip; /* this or the next, the other is null: so the verifier knows how much is there */
+	struct ipv6hdr *ip6;
+	struct tcphdr *tcp; /* of these two, too */
+	struct udphdr *udp;
+	__be16 *ports;
 };
 
 /* A later fragment: the flags are in its datagram's first one. SCTP without a chunk. To the state machines neither is an event. */
@@ -90,38 +102,40 @@ static __always_inline struct address ipv6_address(const __be32 *words)
 
 /* Layer 4, of which `payload` bytes are said to be there. */
 static __always_inline enum parsed parse_transport(struct cursor *cursor, __u8 protocol, __u32 header, __u32 payload,
-						   struct packet *packet, bool plain)
+						   struct packet *packet, struct frame *frame, bool plain)
 {
-	packet->tcp = NULL;
-	packet->udp = NULL;
+	frame->tcp = NULL;
+	frame->udp = NULL;
 	packet->tcp_flags = 0;
+	packet->tcp_header = 0;
 	packet->tuple.protocol = protocol;
 	packet->l4_offset = sizeof(struct ethhdr) + header;
 	if (protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = take(cursor, struct tcphdr);
 		if (!tcp || tcp->doff < 5 || payload < tcp->doff * 4U)
 			return PARSED_NOT_OURS;
-		packet->tcp = tcp;
-		packet->ports = &tcp->source;
+		frame->tcp = tcp;
+		frame->ports = &tcp->source;
 		packet->tcp_flags = tcp->flags;
+		packet->tcp_header = tcp->doff * 4;
 		packet->headers = header + tcp->doff * 4;
 	} else if (protocol == IPPROTO_UDP) {
 		struct udphdr *udp = take(cursor, struct udphdr);
 		if (!udp || payload < sizeof(struct udphdr))
 			return PARSED_NOT_OURS;
-		packet->udp = udp;
-		packet->ports = &udp->source;
+		frame->udp = udp;
+		frame->ports = &udp->source;
 		packet->headers = header + sizeof(struct udphdr);
 	} else if (protocol == IPPROTO_SCTP && !plain) {
 		struct sctphdr *sctp = take(cursor, struct sctphdr);
 		if (!sctp || payload < sizeof(struct sctphdr))
 			return PARSED_NOT_OURS;
-		packet->ports = &sctp->source;
+		frame->ports = &sctp->source;
 		packet->headers = header + sizeof(struct sctphdr);
 	} else {
 		return PARSED_NOT_OURS;
 	}
-	packet->tuple.ports = *(__u32 *)packet->ports;
+	packet->tuple.ports = *(__u32 *)frame->ports;
 	return PARSED_PORTS;
 }
 
@@ -129,26 +143,25 @@ static __always_inline enum parsed parse_transport(struct cursor *cursor, __u8 p
 static __always_inline enum parsed without_ports(struct packet *packet, __u8 protocol, __u32 header,
 						 bool later_fragment)
 {
-	packet->tcp = NULL;
-	packet->udp = NULL;
-	packet->ports = NULL;
 	packet->tcp_flags = later_fragment ? NO_FLAGS : 0;
+	packet->tcp_header = 0;
 	packet->tuple.ports = 0;
 	packet->tuple.protocol = protocol;
 	packet->l4_offset = sizeof(struct ethhdr) + header;
 	packet->headers = header;
 	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP)
 		return later_fragment ? PARSED_LATER_FRAGMENT : PARSED_NOT_OURS;
-	if (protocol == (packet->ip ? IPPROTO_ICMP : IPPROTO_ICMPV6) && !packet->fragment)
+	if (protocol == (packet->ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) && !packet->fragment)
 		return PARSED_ICMP;
 	return PARSED_NOT_OURS;
 }
 
 /* `plain`: only what needs no second look, the fast path's packets. It is a constant where this is called. */
-static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size, struct packet *packet, bool plain)
+static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size, struct packet *packet,
+					      struct frame *frame, bool plain)
 {
-	struct iphdr *ip = packet->ip = take(cursor, struct iphdr);
-	packet->ip6 = NULL;
+	struct iphdr *ip = frame->ip = take(cursor, struct iphdr);
+	frame->ip6 = NULL;
 	if (!ip || ip->version != 4 || ip->ihl < 5 || (plain && ip->ihl != 5))
 		return PARSED_NOT_OURS;
 	__u32 header = plain ? sizeof(struct iphdr) : ip->ihl * 4;
@@ -161,6 +174,10 @@ static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size,
 	packet->options = header - sizeof(struct iphdr);
 	packet->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
 	packet->fragment_id = ip->id;
+	packet->ttl = ip->ttl;
+	packet->tos = ip->tos;
+	packet->ipv4 = true;
+	packet->dont_fragment = ip->frag_off & bpf_htons(DONT_FRAGMENT);
 	if (packet->length < header || packet->length + sizeof(struct ethhdr) > size || (plain && packet->fragment))
 		return PARSED_NOT_OURS;
 	packet->tuple.source = ipv4_address(ip->saddr);
@@ -168,7 +185,7 @@ static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size,
 	bool later = ip->frag_off & bpf_htons(FRAGMENT_OFFSET);
 	if (!plain && (later || ip->protocol == IPPROTO_ICMP))
 		return without_ports(packet, ip->protocol, header, later);
-	return parse_transport(cursor, ip->protocol, header, packet->length - header, packet, plain);
+	return parse_transport(cursor, ip->protocol, header, packet->length - header, packet, frame, plain);
 }
 
 /*
@@ -210,10 +227,11 @@ static __always_inline bool skip_extensions(struct cursor *cursor, struct packet
 	return bytes <= EXTENSION_BYTES;
 }
 
-static __always_inline enum parsed parse_ipv6(struct cursor *cursor, __u32 size, struct packet *packet, bool plain)
+static __always_inline enum parsed parse_ipv6(struct cursor *cursor, __u32 size, struct packet *packet,
+					      struct frame *frame, bool plain)
 {
-	struct ipv6hdr *ip6 = packet->ip6 = take(cursor, struct ipv6hdr);
-	packet->ip = NULL;
+	struct ipv6hdr *ip6 = frame->ip6 = take(cursor, struct ipv6hdr);
+	frame->ip = NULL;
 	if (!ip6 || (ip6->flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
 		return PARSED_NOT_OURS;
 	__u8 protocol = ip6->nexthdr;
@@ -222,6 +240,10 @@ static __always_inline enum parsed parse_ipv6(struct cursor *cursor, __u32 size,
 	packet->options = 0;
 	packet->fragment = false;
 	packet->fragment_id = 0;
+	packet->ttl = ip6->hop_limit;
+	packet->tos = bpf_ntohl(ip6->flow) >> 20;
+	packet->ipv4 = false;
+	packet->dont_fragment = false;
 	packet->tuple.source = ipv6_address(ip6->saddr);
 	packet->tuple.destination = ipv6_address(ip6->daddr);
 	/* to us such addresses are IPv4's, and no honest packet has them */
@@ -234,25 +256,21 @@ static __always_inline enum parsed parse_ipv6(struct cursor *cursor, __u32 size,
 		return PARSED_NOT_OURS;
 	if (!plain && (later || protocol == IPPROTO_ICMPV6))
 		return without_ports(packet, protocol, header, later);
-	return parse_transport(cursor, protocol, header, packet->length - header, packet, plain);
+	return parse_transport(cursor, protocol, header, packet->length - header, packet, frame, plain);
 }
 
 /* `size` is the whole frame's, of which not all need lie before data_end. */
-static __always_inline enum parsed parse(void *data, void *data_end, __u32 size, struct packet *packet, bool plain)
+static __always_inline enum parsed parse(void *data, void *data_end, __u32 size, struct packet *packet,
+					 struct frame *frame, bool plain)
 {
 	struct cursor cursor = {data, data_end};
-	packet->eth = take(&cursor, struct ethhdr);
-	if (!packet->eth)
+	frame->eth = take(&cursor, struct ethhdr);
+	if (!frame->eth)
 		return PARSED_NOT_OURS;
-	__be16 kind = *(__be16 *)&packet->eth->h_proto;
+	__be16 kind = *(__be16 *)&frame->eth->h_proto;
 	if (likely(kind == bpf_htons(ETH_P_IP)))
-		return parse_ipv4(&cursor, size, packet, plain);
+		return parse_ipv4(&cursor, size, packet, frame, plain);
 	if (kind == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(&cursor, size, packet, plain);
+		return parse_ipv6(&cursor, size, packet, frame, plain);
 	return PARSED_NOT_OURS;
-}
-
-static __always_inline __u8 ttl_of(const struct packet *packet)
-{
-	return packet->ip ? packet->ip->ttl : packet->ip6 ? packet->ip6->hop_limit : 0;
 }

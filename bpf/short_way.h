@@ -29,15 +29,14 @@ static __always_inline bool is_established(const struct packet *packet, struct d
 static __always_inline bool is_unsettled(const struct packet *packet, const struct connection *owner,
 					 const struct address *behind)
 {
-	bool ipv4 = packet->ip;
-	return is_ipv4(behind) != ipv4 || (packet->tcp && !(READ_ONCE(owner->control) & SETTLED));
+	return is_ipv4(behind) != packet->ipv4 || (packet->tcp_header && !(READ_ONCE(owner->control) & SETTLED));
 }
 
 /* Is it a packet that needs nothing but other addresses, ports and MACs? */
 static __always_inline bool is_plain(const struct packet *packet, struct decision *decision, enum verdict verdict)
 {
 	__u32 method = method_of(decision->control);
-	if (method == METHOD_TUN || ttl_of(packet) <= 1)
+	if (method == METHOD_TUN || packet->ttl <= 1)
 		return false;
 	if (verdict == VERDICT_REQUEST)
 		return method != METHOD_FULLNAT ||
@@ -60,13 +59,14 @@ static __always_inline bool remembered_way(const struct __sk_buff *skb, const st
 }
 
 /* Layer 4's checksum comes last: its helper makes every pointer into the packet invalid. */
-static __always_inline bool rewrite_in_place(struct __sk_buff *skb, struct packet *packet, const struct rewriting *to)
+static __always_inline bool rewrite_in_place(struct __sk_buff *skb, const struct packet *packet, struct frame *frame,
+					     const struct rewriting *to)
 {
 	__u32 ports = packet->tuple.ports, at = packet->l4_offset;
-	__u64 flags = packet->udp ? BPF_F_MARK_MANGLED_0 : 0;
-	at += packet->udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check);
-	write_ports(packet, to);
-	if (bpf_l4_csum_replace(skb, at, 0, write_addresses(packet, to), flags | BPF_F_PSEUDO_HDR))
+	__u64 flags = frame->udp ? BPF_F_MARK_MANGLED_0 : 0;
+	at += frame->udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check);
+	write_ports(frame, to);
+	if (bpf_l4_csum_replace(skb, at, 0, write_addresses(frame, to), flags | BPF_F_PSEUDO_HDR))
 		return false;
 	return ports == to->ports || !bpf_l4_csum_replace(skb, at, ports, to->ports, flags | 4);
 }
@@ -75,9 +75,11 @@ static __always_inline bool rewrite_in_place(struct __sk_buff *skb, struct packe
 __noinline int send_shortly(struct __sk_buff *skb)
 {
 	struct packet packet;
+	struct frame frame;
 	struct decision decision = {};
 	struct way way;
-	if (parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet, true) != PARSED_PORTS ||
+	if (parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, &packet, &frame, true) !=
+		    PARSED_PORTS ||
 	    !is_established(&packet, &decision))
 		return NOT_SENT;
 	enum verdict verdict = side_of(decision.control) == SIDE_SERVER ? VERDICT_REPLY : VERDICT_REQUEST;
@@ -90,9 +92,9 @@ __noinline int send_shortly(struct __sk_buff *skb)
 		return NOT_SENT;
 	put_off(decision.connection, state_of(decision.control));
 	count_forwarded(&packet, &decision, verdict);
-	count_hop(&packet);
-	write_macs(packet.eth, &way);
-	if (rewrites(method) && !rewrite_in_place(skb, &packet, &to)) {
+	count_hop(&frame);
+	write_macs(frame.eth, &way);
+	if (rewrites(method) && !rewrite_in_place(skb, &packet, &frame, &to)) {
 		count(DROP_REWRITE);
 		return TC_ACT_SHOT;
 	}

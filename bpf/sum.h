@@ -52,7 +52,7 @@ static long add_chunk(__u32 number __unused, struct summing *summing)
 }
 
 /* Adds the bytes [from, to) of a frame to a sum; `from` and all that was added before is a multiple of two bytes. */
-static __noinline int add_bytes(struct __sk_buff *skb, __u32 from, __u32 to, __u32 *sum)
+__noinline int add_bytes(struct __sk_buff *skb, __u32 from, __u32 to, __u32 *sum)
 {
 	if (!sum)
 		return -1;

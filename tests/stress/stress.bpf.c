@@ -147,7 +147,7 @@ static __always_inline bool draw_packet(struct tally *tally, const struct traffi
 	}
 	tuple->source = ipv4_address(ip->saddr);
 	tuple->destination = ipv4_address(ip->daddr);
-	packet->ip = ip;
+	packet->ttl = 64;
 	packet->length = 40;
 	packet->fragment = !draw(tally, 256);
 	return to_service;
