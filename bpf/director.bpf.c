@@ -137,6 +137,28 @@ static __always_inline bool ends_here(const struct decision *decision, enum verd
 	return unlikely(verdict == VERDICT_REQUEST ? decision->server->local : !!(decision->control & HERE));
 }
 
+/* Why a packet can't go on, if so. */
+static __always_inline enum drop_reason find_obstacle(struct __sk_buff *skb, const struct packet *packet,
+						      const struct decision *decision, struct sending *sending)
+{
+	if (!sending->ttl_done && packet->ttl <= 1)
+		return DROP_TTL_EXCEEDED;
+	return sending->ending != ENDS_ELSEWHERE ? find_program(skb, sending)
+						 : find_exit(skb, decision->server, sending);
+}
+
+/* As IPVS does: a request that can't go on is its connection's all the same, but no reply gets to IPVS that routing refuses. */
+static __always_inline int refuse_to_forward(struct __sk_buff *skb, enum drop_reason reason,
+					     const struct packet *packet, const struct decision *decision,
+					     const struct sending *sending)
+{
+	if (!sending->request)
+		return refuse_tc(skb, reason, sending->mtu, packet, decision, &decision->server->source);
+	if (!account(packet, decision, VERDICT_REQUEST))
+		return drop_tc(DROP_ENDED, packet, decision);
+	return refuse_tc(skb, reason, sending->mtu, packet, decision, NULL);
+}
+
 /* Send a packet on as it was decided. */
 static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *packet, struct decision *decision,
 				      enum verdict verdict, bool ttl_done)
@@ -146,17 +168,14 @@ static __always_inline int forward_tc(struct __sk_buff *skb, struct packet *pack
 	if (!sending)
 		return TC_ACT_SHOT;
 	bool here = ends_here(decision, verdict);
-	const struct address *known_as = verdict == VERDICT_REPLY ? &decision->server->source : NULL;
-	if (!ttl_done && !here && packet->ttl <= 1)
-		return refuse_tc(skb, DROP_TTL_EXCEEDED, 0, packet, decision, known_as);
 	prepare(skb, packet, decision, verdict, sending);
 	sending->ending = here ? ending_here(skb, sending->request) : ENDS_ELSEWHERE;
 	sending->ttl_done = ttl_done || here;
 	if (is_fragment_lost(packet, sending))
 		return drop_tc(DROP_FRAGMENT, packet, decision);
-	enum drop_reason reason = here ? find_program(skb, sending) : find_exit(skb, decision->server, sending);
+	enum drop_reason reason = find_obstacle(skb, packet, decision, sending);
 	if (reason != DROP_REASONS)
-		return refuse_tc(skb, reason, sending->mtu, packet, decision, known_as);
+		return refuse_to_forward(skb, reason, packet, decision, sending);
 	if (ttl_done && !here && unlikely(sending->unresolved) && is_leaving(skb))
 		return TC_ACT_OK;
 	return leave_tc(skb, packet, decision, verdict, sending);

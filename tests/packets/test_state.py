@@ -14,6 +14,7 @@ from tests.packets.wire import CIP, RIP1, VIP, tcp, udp, word
 
 pytestmark = pytest.mark.root
 
+TTL_AT = 14 + 8
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "conn" / "tcp-states.json").read_text())
 ACTIVE = {"ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYNACK"}
 NAT, DR, DATAGRAMS = f"tcp {VIP}:80", f"tcp {VIP}:82", f"udp {VIP}:53"
@@ -59,7 +60,7 @@ class Flow:
         self.plane.forget()
         self.plane.knows_the_way()
 
-    def see(self, symbol: str) -> str:
+    def see(self, symbol: str, *, ttl: int = 64) -> str:
         """The verdict on a packet."""
         port, server_port = PORTS[self.id]
         make = udp if self.id == DATAGRAMS else tcp
@@ -68,7 +69,7 @@ class Flow:
             frame = make(word(CIP), self.port, word(VIP), port, *flags)
         else:
             frame = make(word(RIP1), server_port, word(CIP), self.port, *flags)
-        return self.plane.run(self.hook, frame).verdict
+        return self.plane.run(self.hook, frame[:TTL_AT] + bytes([ttl]) + frame[TTL_AT + 1 :]).verdict
 
     def connection(self) -> Connection | None:
         found = self.plane.connections()
@@ -97,6 +98,32 @@ def expected_counts(state: str) -> tuple[int, int]:
     if state == "none":
         return 0, 0
     return (1, 0) if state.split(maxsplit=1)[0] in ACTIVE else (0, 1)
+
+
+@pytest.mark.parametrize(("id", "state"), [(NAT, "TIME_WAIT"), (DR, "FIN_WAIT")])
+def test_a_request_that_cannot_go_on_is_its_connections(id: str, state: str, flow: Flow) -> None:
+    """Recorded: IPVS counts it and goes by its flags before routing refuses it. (NAT: the server has closed already.)"""
+    flow.begin(id)
+    for symbol in ("iS", "oSA", "iA", "oFA") if id == NAT else ("iS", "iA"):
+        assert flow.see(symbol) == SENT
+    before = flow.plane.snapshot(id).counters
+    assert flow.see("iFA", ttl=1) == "ttl_exceeded"
+    found, after = flow.connection(), flow.plane.snapshot(id).counters
+    assert found is not None
+    assert found.state == state
+    assert (after.in_packets, after.in_bytes) == (before.in_packets + 1, before.in_bytes + 40)
+
+
+def test_a_reply_that_cannot_go_on_never_gets_to_ipvs(flow: Flow) -> None:
+    flow.begin(NAT)
+    for symbol in ("iS", "oSA", "iA"):
+        assert flow.see(symbol) == SENT
+    before = flow.plane.snapshot(NAT).counters
+    assert flow.see("oFA", ttl=1) == "ttl_exceeded"
+    found = flow.connection()
+    assert found is not None
+    assert found.state == "ESTABLISHED"
+    assert flow.plane.snapshot(NAT).counters == before
 
 
 def test_a_datagram_either_way_starts_the_timer_again(flow: Flow) -> None:

@@ -284,9 +284,11 @@ class Director:
     # -- forwarding
 
     def _forward(self, packet: Packet, choice: Choice, seen: bytes) -> Fate:
+        """As in IPVS, a request that can't go on is its connection's all the same; a reply is refused before."""
         fate = self.forwarder.forward(packet, choice, seen)
-        if fate.verdict == SENT:
+        if fate.verdict == SENT or (fate.verdict in ("ttl_exceeded", "too_big") and not choice.reply):
             self._account(packet, choice)
+        if fate.verdict == SENT:
             self._check_answer(choice.flow)
         return fate
 

@@ -45,14 +45,14 @@ class Forwarder:
         """`seen` is the frame that left, for what was free to be chosen."""
         server, network = choice.server, packet.network
         known_as = server.source if choice.reply else None
-        if network.ttl <= 1:
-            return refuse(packet, "ttl_exceeded", seen, known_as)
         to = self._ends(packet, choice, seen)
         crosses = to.source.version != packet.version
         if crosses and network.fragment:
             return Fate("fragment")
         if choice.flow and choice.reply and not packet.flags & SYN and not network.fragment:
             choice.flow.knows_client = True
+        if network.ttl <= 1:
+            return refuse(packet, "ttl_exceeded", seen, known_as)
         mtu = MTU - _added(server, choice, packet.version, to.source.version)
         too_big = network.length > mtu
         if too_big and (packet.version == 6 or network.dont_fragment):
