@@ -34,11 +34,11 @@ _MEMORY = "2G"
 _BOOT_SECONDS = 120.0
 _GRACE_SECONDS = 60.0
 _OPTIONS = (
-    *("-accel", "tcg,tb-size=512", "-cpu", "max", "-m", _MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
+    *("-accel", "tcg,tb-size=512", "-cpu", "max,la57=off", "-m", _MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
     *("-device", "virtio-serial-pci", "-chardev", "stdio,id=port,signal=off"),
     *("-device", "virtserialport,chardev=port,name=pylvs"),
 )
-_KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"
+_KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 random.trust_cpu=on"
 
 
 class Guest:
