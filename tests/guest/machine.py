@@ -34,7 +34,18 @@ _MEMORY = "2G"
 _BOOT_SECONDS = 120.0
 _GRACE_SECONDS = 60.0
 _OPTIONS = (
-    *("-accel", "tcg,tb-size=512", "-cpu", "max,la57=off", "-m", _MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
+    *(
+        "-accel",
+        "tcg,tb-size=512",
+        "-cpu",
+        "max,la57=off",
+        "-m",
+        _MEMORY,
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+    ),
     *("-device", "virtio-serial-pci", "-chardev", "stdio,id=port,signal=off"),
     *("-device", "virtserialport,chardev=port,name=pylvs"),
 )
