@@ -119,6 +119,14 @@ struct {
 	__type(value, struct early_fragment);
 } early_fragments SEC(".maps");
 
+/* Full, it forgets those that nobody wanted for long. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DESTINATIONS);
+	__type(key, struct destination);
+	__type(value, struct affinity);
+} destinations SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENTS_SIZE);

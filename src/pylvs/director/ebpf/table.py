@@ -37,6 +37,7 @@ PINNED_MAPS = (
     "addresses",
     "fragmented",
     "early_fragments",
+    "destinations",
     "events",
     "interfaces",
     "sweeps",
