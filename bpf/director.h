@@ -28,6 +28,7 @@ enum {
 	EVENTS_SIZE = 1 << 20,	/* bytes of the ring of events */
 	DESTINATIONS = 1 << 14, /* of lblc and lblcr, all services together */
 	SERVERS_OF_DESTINATION = 31,
+	PATH_SIZE = 1024, /* of the file of a user's own scheduler, with its final zero */
 };
 
 /* The clock of the data plane counts ticks; every tick sweeps one part of the connection table. */
@@ -364,6 +365,11 @@ struct settings {
 	__u32 own_programs; /* what is done for them, `enum for_own_programs`, and the former settings in the first two bytes */
 	__u32 knob[KNOB_SLOTS];
 	__u64 events_lost; /* for which the ring of events had no room */
+};
+
+/* Of a service with a scheduler of the user's own that is no entry point. Only Python reads it. */
+struct scheduler_file {
+	char path[PATH_SIZE];
 };
 
 /* lblc, lblcr: a destination of one service's, and the servers that it had, in the order in which they came. */

@@ -33,7 +33,9 @@ class Selection(IntEnum):
     HEAVIEST = 5  # the highest weight
     HEAVIEST_NOT_FULL = 6  # the highest weight of those with no more active connections than they weigh
     LESS_OF_TWO = 7  # of two that are drawn by weight the one with the lesser load / weight
-    LOCALITY = 8  # whom the destination had before, unless he is busy and another is idle; or else the least load / weight
+    LOCALITY = (
+        8  # whom the destination had before, unless he is busy and another is idle; or else the least load / weight
+    )
     LOCALITY_SET = 9  # the same with several for a destination, of which the least loaded has it
     SOURCE = 10  # the turn that the client's address names (with `PORT` its port as well)
     DESTINATION = 11  # the turn that the packet's destination names

@@ -29,6 +29,7 @@ EARLY_SIZE = 2048
 EVENTS_SIZE = 1048576
 DESTINATIONS = 16384
 SERVERS_OF_DESTINATION = 31
+PATH_SIZE = 1024
 TICKS_A_SECOND = 8
 SWEEP_TICKS = 8
 TICK_NS = 125000000
@@ -586,6 +587,14 @@ class Settings(Structure):
         ("knob", c_uint32 * 64),
         ("events_lost", c_uint64),
     )
+
+
+class SchedulerFile(Structure):
+    """struct scheduler_file: 1024 bytes"""
+
+    path: bytes
+
+    _fields_ = (("path", c_char * 1024),)
 
 
 class Destination(Structure):

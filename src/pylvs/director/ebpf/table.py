@@ -38,6 +38,7 @@ PINNED_MAPS = (
     "fragmented",
     "early_fragments",
     "destinations",
+    "scheduler_files",
     "events",
     "interfaces",
     "sweeps",
