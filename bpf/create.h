@@ -112,7 +112,8 @@ __noinline int choose(struct opening *opening, __u32 tcp_flags)
 	if (!opening || !service)
 		return VERDICT_PASS;
 	struct created *created = &opening->created;
-	created->server = service->persistence ? persist(opening, service) : schedule(created->service);
+	created->server =
+		service->persistence ? persist(opening, service) : schedule(&opening->tuple, created->service);
 	struct server *server = created->server ? server_at(created->server - 1) : NULL;
 	if (!server) {
 		created->reason = DROP_NO_SERVER;

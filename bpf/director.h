@@ -8,7 +8,7 @@
 #include "kernel.h"
 
 /* Says which layouts the maps have. Raise it with every change to a struct below: `pylvs upgrade` compares it. */
-enum { ABI_VERSION = 2 };
+enum { ABI_VERSION = 3 };
 
 enum {
 	DEFAULT_BUCKETS = 1 << 16,
@@ -20,12 +20,15 @@ enum {
 	PROBES = 8,	  /* buckets that a tuple may be in */
 	LOCKS = 1024,	  /* stripes that serialise the creation of one tuple */
 	INTERFACES = 256, /* a direct-mapped cache, by the low bits of the index */
-	RING_HEADER = 2,
+	RING_HEADER = 3,
 	RING_WORDS = 32,   /* of an element of a ring: each costs a look-up, which is more than reading all of one */
 	FRAGMENTED = 4096, /* datagrams in fragments at one time */
-	EARLY_FRAGMENTS = 512, /* fragments that came before the first of their datagram */
-	EARLY_SIZE = 2048,     /* bytes of such a frame */
-	EVENTS_SIZE = 1 << 20, /* bytes of the ring of events */
+	EARLY_FRAGMENTS = 512,	/* fragments that came before the first of their datagram */
+	EARLY_SIZE = 2048,	/* bytes of such a frame */
+	EVENTS_SIZE = 1 << 20,	/* bytes of the ring of events */
+	DESTINATIONS = 1 << 14, /* of lblc and lblcr, all services together */
+	SERVERS_OF_DESTINATION = 31,
+	PATH_SIZE = 1024, /* of the file of a user's own scheduler, with its final zero */
 };
 
 /* The clock of the data plane counts ticks; every tick sweeps one part of the connection table. */
@@ -167,7 +170,10 @@ struct service_key {
 };
 _Static_assert(sizeof(struct service_key) == 24, "a hash key has no hidden padding");
 
-/* A ring is these one after the other: how many turns, what to add to `turns_taken`, then the server of each turn. */
+/*
+ * A ring is these one after the other: how many turns, what to add to `turns_taken`, where the last lap begins (a search in vain
+ * before it begins again at the first turn), then the server of each turn.
+ */
 struct ring_part {
 	__u32 word[RING_WORDS];
 };
@@ -177,7 +183,20 @@ enum selection {
 	SELECT_TURN,	       /* the next turn */
 	SELECT_LEAST,	       /* the least load */
 	SELECT_WEIGHTED_LEAST, /* the least load by weight */
+	SELECT_SHORTEST_DELAY, /* the least (active + 1) by weight */
+	SELECT_NEVER_QUEUE,    /* the first without active connections, else the shortest delay */
+	SELECT_HEAVIEST,
+	SELECT_HEAVIEST_NOT_FULL, /* of those with no more active connections than they weigh */
+	SELECT_LESS_OF_TWO,	  /* of two that are drawn by weight the less loaded */
+	SELECT_LOCALITY,	  /* whom the destination had before */
+	SELECT_LOCALITY_SET,	  /* the least loaded of those whom it had before */
+	SELECT_SOURCE,		  /* by a hash of the client */
+	SELECT_DESTINATION,
+	SELECT_MAGLEV, /* of the client, too, by a better hash */
 };
+
+/* What -b says of a scheduler that hashes the client. */
+enum scheduler_flag { SCHEDULER_FALLBACK = 0x08, SCHEDULER_PORT = 0x10 };
 
 enum { NAME_SIZE = 16 };
 
@@ -217,6 +236,9 @@ struct service {
 	struct address netmask; /* which clients share a template; of IPv4 the last word, above it all ones */
 	char engine[NAME_SIZE];
 	struct pool pool; /* FULLNAT: the local addresses asked for; none: the director's own */
+
+	__u64 memory; /* lblc, lblcr: which of `destinations` are its own; another whenever the scheduler changes */
+	__u32 scheduled_from; /* the tick at which it changed */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct service) == 320, "five cache lines");
 
@@ -263,8 +285,9 @@ struct server {
 	struct address source;	/* the director's own address towards it: what a tunnel's outer header comes from */
 
 	struct service_key service_key __attribute__((aligned(64)));
-	__u64 serial;	  /* the higher, the nearer to the head of the service's list */
-	__u32 deleted_at; /* the tick */
+	__u64 serial;	   /* the higher, the nearer to the head of the service's list */
+	__u32 deleted_at;  /* the tick */
+	__u32 last_weight; /* that was not 0, since it was added */
 
 	struct statistics zero __attribute__((aligned(64)));
 
@@ -343,6 +366,25 @@ struct settings {
 	__u32 own_programs; /* what is done for them, `enum for_own_programs`, and the former settings in the first two bytes */
 	__u32 knob[KNOB_SLOTS];
 	__u64 events_lost; /* for which the ring of events had no room */
+};
+
+/* Of a service with a scheduler of the user's own that is no entry point. Only Python reads it. */
+struct scheduler_file {
+	char path[PATH_SIZE];
+};
+
+/* lblc, lblcr: a destination of one service's, and the servers that it had, in the order in which they came. */
+struct destination {
+	struct address address;
+	__u64 memory; /* see `struct service` */
+};
+_Static_assert(sizeof(struct destination) == 24, "a hash key has no hidden padding");
+
+struct affinity {
+	__u32 used_at; /* the tick at which somebody last wanted it */
+	__u32 changed_at;
+	__u32 size;
+	__u32 server[SERVERS_OF_DESTINATION];
 };
 
 /* Whose an address is, as far as a fragment without ports can tell. The DIP is the director's own towards a real server. */

@@ -68,12 +68,13 @@ static __always_inline __u32 move_template(struct connection *template, __u32 fr
 }
 
 /* The template's server if it may still be used, or else a new one for it; index + 1, 0 when there is none. */
-static __always_inline int server_of_template(struct connection *template, __u32 service_number)
+static __always_inline int server_of_template(struct connection *template, const struct tuple *tuple,
+					      __u32 service_number)
 {
 	__u32 server = READ_ONCE(template->server);
 	if (still_serves(server, service_number))
 		return server + 1;
-	int chosen = schedule(service_number);
+	int chosen = schedule(tuple, service_number);
 	return chosen ? move_template(template, server, chosen - 1) + 1 : 0;
 }
 
@@ -105,13 +106,13 @@ static __always_inline int persist(struct opening *opening, const struct service
 	__u32 index = find_slot(&opening->other);
 	int server = 0;
 	if (!index) {
-		server = schedule(created->service);
+		server = schedule(&opening->tuple, created->service);
 		index = server ? new_template(&opening->other, service, server) : 0;
 	}
 	struct connection *found = index ? slot_at(index - 1) : NULL;
 	if (!found || !hold_template(found, service->persistence))
 		return server;
-	server = server_of_template(found, created->service);
+	server = server_of_template(found, &opening->tuple, created->service);
 	if (server)
 		created->template = index;
 	else

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-from pylvs.errors import NotPermitted, PylvsError
+from pylvs.errors import NotPermitted, PylvsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _provide_streams()
     try:
+        scheduler_file = _take_scheduler_file(arguments)
         if arguments[:1] == ["ipvsadm"]:
-            return _ipvsadm(arguments[1:])
+            return _ipvsadm(arguments[1:], scheduler_file)
         from pylvs.cli.app import run
 
         return run(arguments)
@@ -43,12 +44,29 @@ def _provide_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _ipvsadm(arguments: Sequence[str]) -> int:
+def _take_scheduler_file(arguments: list[str]) -> str:
+    """What `--scheduler-file FILE` before the command says, or else the environment; "" for neither."""
+    given = os.environ.get("PYLVS_SCHEDULER_FILE", "")
+    if arguments[:1] == ["--scheduler-file"]:
+        if len(arguments) < 2:
+            raise UsageError("--scheduler-file needs a file with a scheduler (docs/schedulers.md shows one)")
+        given = arguments[1]
+        del arguments[:2]
+    return os.path.abspath(given) if given else ""
+
+
+def _ipvsadm(arguments: Sequence[str], scheduler_file: str) -> int:
     """Without a detour: scripts call it by the thousand."""
     from pylvs.cli.ipvsadm import run
     from pylvs.director.ebpf.director import EbpfDirector
 
-    return run(arguments, EbpfDirector, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+    return run(
+        arguments,
+        lambda: EbpfDirector(scheduler_file=scheduler_file),
+        stdin=sys.stdin,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
 
 
 def report(error: PylvsError) -> None:

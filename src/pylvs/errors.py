@@ -73,6 +73,10 @@ class SchedulerNotFound(Refused):
     message = "Scheduler or persistence engine not found"
 
 
+class SchedulerRefused(Refused):
+    """A scheduler of the user's own that fails or answers nonsense; the message says what."""
+
+
 class InvalidOperation(Refused):
     message = "Invalid operation.  Possibly wrong module version, address not unicast, ..."
 

@@ -214,16 +214,23 @@ def test_interface_where_the_kernel_does_not_forward(plane6: Plane) -> None:
             switch.write_text(text)
 
 
-@pytest.mark.parametrize(("upper", "overloaded"), [(0, 0), (11, 0), (10, 1), (9, 1)])
-def test_an_edit_takes_overload_back_as_the_kernel_does(plane: Plane, upper: int, overloaded: int) -> None:
+RECORDED = {(4, 1): 1, (4, 0): 0, (4, 3): 0, (3, 0): 0, (3, 1): 1, (2, 0): 1, (5, 1): 1, (0, 0): 0}
+"""What a kernel's IPVS made of an overloaded server with two connections that was edited to these thresholds."""
+
+
+@pytest.mark.parametrize(("thresholds", "overloaded"), RECORDED.items())
+def test_an_edit_compares_with_the_thresholds_as_the_kernel_does(
+    plane: Plane, thresholds: tuple[int, int], overloaded: int
+) -> None:
     plane.director.add_service(VirtualService(WEB))
-    one = RealServer(endpoint(f"{RIP1}:80"), NAT, upper_threshold=10, lower_threshold=5)
+    one = RealServer(endpoint(f"{RIP1}:80"), NAT, upper_threshold=4, lower_threshold=1)
     plane.director.add_server(WEB, one)
     assert only_server(plane).overloaded == 0
-    only_server(plane).overloaded = 1
-    plane.director.edit_server(WEB, one.replace(upper_threshold=upper, lower_threshold=0))
+    only_server(plane).overloaded, only_server(plane).load = 1, 2 << 32
+    upper, lower = thresholds
+    plane.director.edit_server(WEB, one.replace(upper_threshold=upper, lower_threshold=lower))
     raw = only_server(plane)
-    assert (raw.upper_threshold, raw.lower_threshold, raw.overloaded) == (upper, 0, overloaded)
+    assert (raw.upper_threshold, raw.lower_threshold, raw.overloaded) == (upper, lower, overloaded)
 
 
 def test_persistent_connections_are_its_templates(plane: Plane) -> None:

@@ -42,7 +42,7 @@ def _reached(taken: Taken) -> int:
 def _lay_out(servers: Servers, mark: int) -> Ring:
     step, heights = _heights(servers)
     floor = min((mark - 1) // step + 1, max(heights, default=0))
-    return Ring(_walk(heights), _turns_above(heights, floor), mark)
+    return Ring(_walk(heights), _turns_above(heights, floor), mark, _turns_above(heights, 1))
 
 
 def _heights(servers: Servers) -> tuple[int, list[int]]:

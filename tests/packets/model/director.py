@@ -63,9 +63,8 @@ class Director:
         service.add(Server(service, real, self.sources[real.endpoint.address]))
 
     def edit_server(self, server: Server, real: RealServer) -> None:
-        if not real.upper_threshold or real.upper_threshold > server.real.upper_threshold:
-            server.overloaded = False
         server.real = real
+        server.compare_with_thresholds()
 
     # -- the clock
 

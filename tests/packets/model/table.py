@@ -54,14 +54,18 @@ class Server:
 
     def bind(self, state: str) -> None:
         self._move(state, 1)
-        upper = self.real.upper_threshold
-        if upper and self.active + self.inactive >= upper:
-            self.overloaded = True
+        self.compare_with_thresholds()
 
     def unbind(self, state: str) -> None:
         self._move(state, -1)
-        left, upper, lower = self.active + self.inactive, self.real.upper_threshold, self.real.lower_threshold
-        if not upper or (left < lower if lower else 4 * left < 3 * upper):
+        self.compare_with_thresholds()
+
+    def compare_with_thresholds(self) -> None:
+        """Between the two it stays what it was."""
+        has, upper, lower = self.active + self.inactive, self.real.upper_threshold, self.real.lower_threshold
+        if upper and has >= upper:
+            self.overloaded = True
+        elif not upper or (has < lower if lower else 4 * has < 3 * upper):
             self.overloaded = False
 
     def _move(self, state: str, by: int) -> None:

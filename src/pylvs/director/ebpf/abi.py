@@ -11,7 +11,7 @@ from enum import IntEnum
 c_uint16_be = c_uint16.__ctype_be__
 c_uint32_be = c_uint32.__ctype_be__
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 DEFAULT_BUCKETS = 65536
 DEFAULT_SERVICES = 4096
 DEFAULT_SERVERS = 16384
@@ -21,12 +21,15 @@ SLOTS = 8
 PROBES = 8
 LOCKS = 1024
 INTERFACES = 256
-RING_HEADER = 2
+RING_HEADER = 3
 RING_WORDS = 32
 FRAGMENTED = 4096
 EARLY_FRAGMENTS = 512
 EARLY_SIZE = 2048
 EVENTS_SIZE = 1048576
+DESTINATIONS = 16384
+SERVERS_OF_DESTINATION = 31
+PATH_SIZE = 1024
 TICKS_A_SECOND = 8
 SWEEP_TICKS = 8
 TICK_NS = 125000000
@@ -136,6 +139,23 @@ class Selection(IntEnum):
     TURN = 0
     LEAST = 1
     WEIGHTED_LEAST = 2
+    SHORTEST_DELAY = 3
+    NEVER_QUEUE = 4
+    HEAVIEST = 5
+    HEAVIEST_NOT_FULL = 6
+    LESS_OF_TWO = 7
+    LOCALITY = 8
+    LOCALITY_SET = 9
+    SOURCE = 10
+    DESTINATION = 11
+    MAGLEV = 12
+
+
+class SchedulerFlag(IntEnum):
+    """enum scheduler_flag"""
+
+    FALLBACK = 8
+    PORT = 16
 
 
 class ServerPhase(IntEnum):
@@ -410,6 +430,8 @@ class Service(Structure):
     netmask: Address
     engine: bytes
     pool: Pool
+    memory: int
+    scheduled_from: int
 
     _fields_ = (
         ("key", ServiceKey),
@@ -430,7 +452,9 @@ class Service(Structure):
         ("netmask", Address),
         ("engine", c_char * 16),
         ("pool", Pool),
-        ("_pad_288", c_uint8 * 32),
+        ("memory", c_uint64),
+        ("scheduled_from", c_uint32),
+        ("_pad_300", c_uint8 * 20),
     )
 
 
@@ -481,6 +505,7 @@ class Server(Structure):
     service_key: ServiceKey
     serial: int
     deleted_at: int
+    last_weight: int
     zero: Statistics
     pool: Pool
 
@@ -511,7 +536,8 @@ class Server(Structure):
         ("service_key", ServiceKey),
         ("serial", c_uint64),
         ("deleted_at", c_uint32),
-        ("_pad_228", c_uint8 * 28),
+        ("last_weight", c_uint32),
+        ("_pad_232", c_uint8 * 24),
         ("zero", Statistics),
         ("_pad_296", c_uint8 * 24),
         ("pool", Pool),
@@ -561,6 +587,42 @@ class Settings(Structure):
         ("own_programs", c_uint32),
         ("knob", c_uint32 * 64),
         ("events_lost", c_uint64),
+    )
+
+
+class SchedulerFile(Structure):
+    """struct scheduler_file: 1024 bytes"""
+
+    path: bytes
+
+    _fields_ = (("path", c_char * 1024),)
+
+
+class Destination(Structure):
+    """struct destination: 24 bytes"""
+
+    address: Address
+    memory: int
+
+    _fields_ = (
+        ("address", Address),
+        ("memory", c_uint64),
+    )
+
+
+class Affinity(Structure):
+    """struct affinity: 136 bytes"""
+
+    used_at: int
+    changed_at: int
+    size: int
+    server: Array[c_uint32]
+
+    _fields_ = (
+        ("used_at", c_uint32),
+        ("changed_at", c_uint32),
+        ("size", c_uint32),
+        ("server", c_uint32 * 31),
     )
 
 

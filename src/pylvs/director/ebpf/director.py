@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.route import Lookups, Way
     from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId, VirtualService
+    from pylvs.scheduler import Ring, Selection
 
 _SETTABLE = {
     "tcp": abi.ConnectionState.ESTABLISHED,
@@ -49,23 +50,33 @@ _SETTABLE = {
 
 
 class Waiting(Value):
-    """A service that needs a new ring: its scheduler, and the mark to lay the ring out from."""
+    """A service that needs a new ring: its scheduler, and the mark to lay the ring out from.
+
+    `own` is what a scheduler of the user's own has answered already.
+    """
 
     scheduler: str
     mark: int
+    own: tuple[Selection, Ring] | None = None
 
 
 class EbpfDirector:
     """The director of the network namespace that this process is in."""
 
     def __init__(
-        self, *, hook: str = "auto", capacity: Capacity | None = None, interfaces: Sequence[Interface] = ()
+        self,
+        *,
+        hook: str = "auto",
+        capacity: Capacity | None = None,
+        interfaces: Sequence[Interface] = (),
+        scheduler_file: str = "",
     ) -> None:
         if os.geteuid() != 0:
             raise NotPermitted("Permission denied (you must be root)")
         self._hook = hook
         self._capacity = capacity
         self._interfaces = interfaces
+        self._scheduler_file = scheduler_file
         self._cookie = bpffs.netns_cookie()
         self._lock: Lock | None = None
         self._live: Table | None = None
@@ -217,7 +228,7 @@ class EbpfDirector:
         """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`, ... The first one loads all."""
         if self._find(service.id) is not None:
             raise ServiceExists
-        self._check_service(service)
+        own = self._check_service(service, ())
         table, registry = self._changing()
         if service.id in registry.services:
             raise ServiceExists
@@ -226,7 +237,7 @@ class EbpfDirector:
             self._expect_mark(service.id)
         number = registry.add_service(service)
         table.services[number].scheduler = service.scheduler.encode()  # a restore that is killed leaves it editable
-        self._set_scheduler(number, service.scheduler)
+        self._set_scheduler(number, service.scheduler, own)
         registry.publish_service(service.id)
         self._lead_marks()
         from pylvs.director.ebpf import attach, here
@@ -238,20 +249,44 @@ class EbpfDirector:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
         if self._find(service.id) is None:
             raise NoSuchService
-        self._check_service(service)
         registry, number = self._to_change(service.id, NoSuchService)
+        own = self._check_service(service, self._service_servers(number), number)
         self._check_overlap(registry, service)
         rules.check_fullnat(service, self._service_servers(number))
         pools = self._pools(registry, service, number)
         registry.write_service(number, service, registry.pack_pool(service.local_addresses), pools)
-        if self._scheduler_of(number) != service.scheduler:
-            self._set_scheduler(number, service.scheduler)
+        if own or self._scheduler_of(number) != service.scheduler:
+            self._set_scheduler(number, service.scheduler, own)
 
-    def _check_service(self, service: VirtualService) -> None:
-        rules.check_service(service, SCHEDULERS)
+    def _check_service(
+        self, service: VirtualService, servers: Sequence[RealServer], number: int | None = None
+    ) -> Waiting | None:
+        """Raises what is wrong with it; what a scheduler of the user's own answers for its servers comes back."""
+        rules.check_service(service, {*SCHEDULERS, service.scheduler})
         limit.check_service(service)
         if service.local_addresses:
             rules.check_owned(service, self._lookups.own)
+        if service.scheduler in SCHEDULERS:
+            return None
+        remembered = number is not None and self._scheduler_of(number) == service.scheduler
+        return self._ask(
+            service.scheduler, self._scheduler_file or (self._file_of(number) if remembered else ""), servers
+        )
+
+    def _file_of(self, number: int | None) -> str:
+        registry = self._registry
+        return registry.scheduler_file(number) if registry and number is not None else ""
+
+    def _ask(self, name: str, file: str, servers: Sequence[RealServer]) -> Waiting:
+        from pylvs.scheduler import own
+
+        limit.check_scheduler(name, file)
+        return Waiting(name, 0, own.ask(name, file, servers))
+
+    def _asked_again(self, number: int, servers: Sequence[RealServer]) -> Waiting | None:
+        """What a service's own scheduler says to other servers than it has now, before anything is changed."""
+        name = self._scheduler_of(number)
+        return None if name in SCHEDULERS else self._ask(name, self._file_of(number), servers)
 
     def _check_overlap(self, registry: Registry, service: VirtualService) -> None:
         """Among thousands of services there is nothing to look for where no address is both a VIP and a local one."""
@@ -302,8 +337,13 @@ class EbpfDirector:
             self._unsettle_marks()
             self._lead_marks()
 
-    def _set_scheduler(self, number: int, name: str) -> None:
-        self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
+    def _set_scheduler(self, number: int, name: str, own: Waiting | None) -> None:
+        _, registry = self._changing()
+        registry.begin_scheduling(number)
+        file = self._scheduler_file if own else ""
+        if file or own is None or self._scheduler_of(number) != name:
+            registry.remember_scheduler_file(number, file)
+        self._wait(number, own or Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
 
     def _service_servers(self, number: int) -> tuple[RealServer, ...]:
         """A service's servers in scheduling order."""
@@ -340,15 +380,20 @@ class EbpfDirector:
 
     def _swap(self, waiting: Mapping[int, Waiting]) -> None:
         table, registry = self._changing()
-        rings = {}
-        for number, what in waiting.items():
-            ring = SCHEDULERS[what.scheduler].lay_out(self._service_servers(number), what.mark)
-            rings[number] = (ring, registry.servers[number])
-        swap_rings(table, rings)
+        laid_out = {number: what.own or self._lay_out(number, what) for number, what in waiting.items()}
+        swap_rings(table, {number: (ring, registry.servers[number]) for number, (_, ring) in laid_out.items()})
         for number, what in waiting.items():
             raw = table.services[number]
-            raw.selection = int(SCHEDULERS[what.scheduler].selection)
+            raw.selection = int(laid_out[number][0])
             raw.scheduler = what.scheduler.encode()  # last: an edit that was cut short can be repeated
+
+    def _lay_out(self, number: int, what: Waiting) -> tuple[Selection, Ring]:
+        table, registry = self._changing()
+        scheduler, servers = SCHEDULERS[what.scheduler], self._service_servers(number)
+        if scheduler.by_last_weight:
+            weights = [table.servers[slot].last_weight for slot in registry.servers[number]]
+            servers = tuple(one.replace(weight=weight) for one, weight in zip(servers, weights, strict=True))
+        return scheduler.selection, scheduler.lay_out(servers, what.mark)
 
     def _scheduler_of(self, number: int) -> str:
         assert self._live is not None
@@ -368,9 +413,9 @@ class EbpfDirector:
         last = (raw.ring_start + count - 1) % raw.ring_size if count and raw.ring_size else None
         return Taken(servers, raw.mark, last)
 
-    def _reschedule(self, number: int, taken: Taken) -> None:
+    def _reschedule(self, number: int, taken: Taken, own: Waiting | None) -> None:
         name = self._scheduler_of(number)
-        self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), taken)))
+        self._wait(number, own or Waiting(name, SCHEDULERS[name].place(self._service_servers(number), taken)))
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
@@ -398,10 +443,11 @@ class EbpfDirector:
         limit.check_server(id, server, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
+        own = self._asked_again(number, (server, *taken.servers))
         self._expect_answers(server, way)
         registry.add_server(number, server, way, pool)
         self._settle()
-        self._reschedule(number, taken)
+        self._reschedule(number, taken, own)
 
     def edit_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`, ..."""
@@ -416,10 +462,13 @@ class EbpfDirector:
         limit.check_server(id, server, way)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
+        own = self._asked_again(
+            number, tuple(server if one.endpoint == server.endpoint else one for one in taken.servers)
+        )
         self._expect_answers(server, way)
         registry.write_server(slot, server, way, pool)
         self._settle()
-        self._reschedule(number, taken)
+        self._reschedule(number, taken, own)
 
     def _expect_answers(self, server: RealServer, way: Way) -> None:
         """What a program on the director answers as a real server of NAT is to be seen on its way out."""
@@ -449,8 +498,9 @@ class EbpfDirector:
         if slot is None:
             raise NoSuchDestination
         taken = self._taken(number)
+        own = self._asked_again(number, tuple(one for one in taken.servers if one.endpoint != endpoint))
         registry.servers[number].remove(slot)
-        self._reschedule(number, taken)
+        self._reschedule(number, taken, own)
         if self._waiting is not None and number in self._waiting:  # no ring may name it when it is retired
             self._swap({number: self._waiting.pop(number)})
         registry.retire_server(slot)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pylvs.errors import FullnatRefused, NotYetSupported, TunnelRefused
+import os
+
+from pylvs.director.ebpf import abi
+from pylvs.errors import FullnatRefused, NotYetSupported, SchedulerNotFound, SchedulerRefused, TunnelRefused
 from pylvs.model import ForwardingMethod, VirtualAddress
 from pylvs.model.overhead import LEAST_MTU, OUTER_HEADER, tunnel_header
 
@@ -16,11 +19,17 @@ def check_service(service: VirtualService) -> None:
     """Raises `NotYetSupported`."""
     if service.persistence_engine:
         raise NotYetSupported(f"the persistence engine {service.persistence_engine} is not supported yet")
-    if service.flags:
-        raise NotYetSupported(f"scheduler flags are not supported yet: {service.scheduler} has none")
     address = service.id.endpoint.address if isinstance(service.id, VirtualAddress) else None
     if address is not None and address.version == 6 and address.ipv4_mapped is not None:
         raise NotYetSupported(f"IPv4 addresses written as IPv6 are not supported: use {address.ipv4_mapped}")
+
+
+def check_scheduler(name: str, file: str) -> None:
+    """Raises `SchedulerNotFound`, `SchedulerRefused`."""
+    if not 0 < len(name.encode()) < abi.NAME_SIZE:
+        raise SchedulerNotFound
+    if len(os.fsencode(file)) >= abi.PATH_SIZE:
+        raise SchedulerRefused(f"the path of the scheduler file may have {abi.PATH_SIZE - 1} bytes: {file}")
 
 
 def check_server(id: ServiceId, server: RealServer, way: Way) -> None:

@@ -102,7 +102,7 @@ def load(directory: str, capacity: Capacity) -> Table:
     opened = _prepare(_constants(seeds, capacity.buckets))
     try:
         opened.set_max_entries("connections", capacity.buckets)
-        for name in ("service_index", "services", "rings", "service_statistics"):
+        for name in ("service_index", "services", "rings", "service_statistics", "scheduler_files"):
             opened.set_max_entries(name, capacity.services)
         for name in ("servers", "server_statistics"):
             opened.set_max_entries(name, capacity.servers)

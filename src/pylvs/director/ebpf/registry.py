@@ -5,6 +5,7 @@ A deleted server keeps its slot while it has connections, and comes back to them
 
 from __future__ import annotations
 
+import os
 import time
 
 from pylvs.director.ebpf import abi, libbpf
@@ -114,12 +115,31 @@ class Registry:
         self._table.settings.next_serial += 1
         return int(self._table.settings.next_serial)
 
+    def begin_scheduling(self, number: int) -> None:
+        """A service's scheduler starts anew: it remembers no destinations."""
+        raw = self._table.services[number]
+        raw.memory, raw.scheduled_from = self._serial(), self._table.settings.now
+
+    def scheduler_file(self, number: int) -> str:
+        """Where the user's own scheduler of a service is; "" for an entry point's."""
+        found = libbpf.lookup(self._table.fd("scheduler_files"), word(number), abi.PATH_SIZE)
+        return os.fsdecode(found.rstrip(b"\0")) if found else ""
+
+    def remember_scheduler_file(self, number: int, file: str) -> None:
+        """Or that it has none ("")."""
+        fd, path = self._table.fd("scheduler_files"), os.fsencode(file)
+        if not path:
+            libbpf.delete(fd, word(number))
+            return
+        libbpf.update(fd, word(number), path.ljust(abi.PATH_SIZE, b"\0"))
+
     def add_service(self, service: VirtualService) -> int:
         """A slot for a new service, not yet in use; raises `TableFull`."""
         pool = self.pack_pool(service.local_addresses)
         number = self._free_service()
         services = self._table.services
         services.clear(number)
+        self.remember_scheduler_file(number, "")
         services[number].key = abi.ServiceKey.from_buffer_copy(pack_key(service.id))
         _set_zero(self._table, services, "service_statistics", number)
         self.services[service.id] = number
@@ -193,6 +213,7 @@ class Registry:
         raw.service = service
         raw.virtual_port = owner.key.port
         raw.serial = self._serial()
+        raw.last_weight = 0
         self.write_server(number, server, way, pool)
         self.roles.add(address, abi.AddressRole.RIP)
         raw.phase = abi.ServerPhase.AVAILABLE
@@ -208,9 +229,9 @@ class Registry:
         self._write_source(raw, way.source)
         raw.tunnel = pack_tunnel(server.tunnel)
         raw.weight = server.weight
-        if server.upper_threshold == 0 or server.upper_threshold > raw.upper_threshold:
-            raw.overloaded = 0
+        raw.last_weight = server.weight or raw.last_weight
         raw.upper_threshold, raw.lower_threshold = server.upper_threshold, server.lower_threshold
+        _compare_with_thresholds(raw)
         raw.method = METHODS[server.method]  # last: the others are there when a packet sees it
 
     def _write_source(self, raw: abi.Server, source: IPAddress | None) -> None:
@@ -278,6 +299,16 @@ class Registry:
         settings = self._table.settings
         while (settings.now - raw.deleted_at) % 2**32 <= _SETTLE_TICKS and not settings.clock_stopped:
             time.sleep(0.1)
+
+
+def _compare_with_thresholds(raw: abi.Server) -> None:
+    """As the kernel does after an edit, too: between the two it stays what it was."""
+    upper, lower = raw.upper_threshold, raw.lower_threshold
+    has = (raw.load >> 32) + (raw.load & 0xFFFFFFFF)
+    if upper and has >= upper:
+        raw.overloaded = 1
+    elif not upper or (has < lower if lower else has * 4 < upper * 3):
+        raw.overloaded = 0
 
 
 def _set_zero(table: Table, records: Array[abi.Service] | Array[abi.Server], statistics: str, number: int) -> None:

@@ -31,10 +31,10 @@ def swap_rings(table: Table, rings: Mapping[int, tuple[Ring, list[int]]]) -> Non
 
 
 def _make(ring: Ring, servers: list[int], taken: int) -> int:
-    """A ring as the data plane reads it: how many turns, what to add to `turns_taken`, the server of each turn."""
+    """A ring as the data plane reads it: see `struct ring_part`."""
     turns = len(ring.turns)
     offset = (ring.start - taken) % turns if turns else 0
-    words = [turns, offset, *(servers[turn] for turn in ring.turns)]
+    words = [turns, offset, ring.last_lap, *(servers[turn] for turn in ring.turns)]
     words += [0] * (-len(words) % abi.RING_WORDS)
     fd = libbpf.create_inner_array("ring", ctypes.sizeof(abi.RingPart), len(words) // abi.RING_WORDS)
     libbpf.update_words(fd, words, abi.RING_WORDS)

@@ -37,6 +37,8 @@ PINNED_MAPS = (
     "addresses",
     "fragmented",
     "early_fragments",
+    "destinations",
+    "scheduler_files",
     "events",
     "interfaces",
     "sweeps",
