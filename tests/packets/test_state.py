@@ -102,7 +102,7 @@ def expected_counts(state: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("id", "state"), [(NAT, "TIME_WAIT"), (DR, "FIN_WAIT")])
 def test_a_request_that_cannot_go_on_is_its_connections(id: str, state: str, flow: Flow) -> None:
-    """Recorded: IPVS counts it and goes by its flags before routing refuses it. (NAT: the server has closed already.)"""
+    """Recorded: IPVS counts it and goes by its flags before routing refuses it."""
     flow.begin(id)
     for symbol in ("iS", "oSA", "iA", "oFA") if id == NAT else ("iS", "iA"):
         assert flow.see(symbol) == SENT
