@@ -48,7 +48,7 @@ class MemoryDirector:
         self, interfaces: Iterable[IPv4Interface | IPv6Interface] = (), devices: Mapping[str, int] | None = None
     ) -> None:
         self._interfaces = tuple(interfaces)
-        self._devices = {"eth0": 1500} if devices is None else devices
+        self._devices = {"lo": 65536, "eth0": 1500} if devices is None else devices
         self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._entries: dict[ServiceId, _Entry] = {}
         self._timeouts = Timeouts()
