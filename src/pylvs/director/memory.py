@@ -115,6 +115,7 @@ class MemoryDirector:
         rules.check_server(id, server)
         if server.endpoint not in servers:
             raise NoSuchDestination
+        self._check_synchronised(id, server)
         rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 

@@ -147,11 +147,19 @@ def _list(session: Session, request: Request) -> None:
         now = session.director.timeouts()
         session.stdout.write(f"Timeout (tcp tcpfin udp): {now.tcp} {now.tcp_fin} {now.udp}\n")
     elif "daemon" in given:
-        session.stdout.writelines(map(daemon_line, session.director.daemons()))
+        _list_daemons(session)
     else:
         services = _counted(session, request)
         session.stdout.write(TITLE)
         _list_services(session, request, services if "nosort" in given else services_in_order(services))
+
+
+def _list_daemons(session: Session) -> None:
+    for daemon in session.director.daemons():
+        if daemon.runs:
+            session.stdout.write(daemon_line(daemon))
+        else:
+            session.stderr.write(f"the {daemon.role} sync daemon has died; start it again: --start-daemon {daemon.role}\n")
 
 
 def _list_connections(session: Session, request: Request) -> None:

@@ -64,6 +64,11 @@ class Outgoing:
         self._told = numpy.zeros(len(self._slots), numpy.dtype(kept))
         self.servers: dict[int, Server | None] = {}
 
+    def forget(self) -> None:
+        """Nothing counts as told any more."""
+        self._told["sent"] = False
+        self._told["control"] = 0
+
     def part(
         self, number: int, parts: int, refresh: Refresh, most: int, *, only_templates: bool = False
     ) -> list[SyncConnection]:
