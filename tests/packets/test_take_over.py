@@ -42,7 +42,9 @@ def standing(loaded: Plane) -> Iterator[Plane]:
     loaded.reset()
     loaded.serve(NAT_SERVICE, f"{RIP1}:8080", f"{RIP2}:8080")
     loaded.serve(DR_SERVICE, f"{RIP1}:82", f"{RIP2}:82", method=ForwardingMethod.DR)
-    loaded.director.add_service(VirtualService(service(HELD), "rr", persistence=60, netmask=ip_address("255.255.255.0")))
+    loaded.director.add_service(
+        VirtualService(service(HELD), "rr", persistence=60, netmask=ip_address("255.255.255.0"))
+    )
     for rip in (RIP1, RIP2):
         loaded.add(HELD, f"{rip}:84")
     yield loaded
@@ -149,7 +151,7 @@ def test_many_are_taken_in_several_frames(standing: Plane, incoming: Incoming) -
         told(client_port=0, flags=Flag.NO_CLIENT_PORT),
         told(client=ip_address("127.0.0.1")),
         told(client=ip_address("224.0.0.1")),
-        told(client=ip_address("0.0.0.0")),
+        told(client=ip_address(0)),
         told(virtual=ip_address("fd00::1")),
         told(engine="sip", engine_data=b"call"),
         TEMPLATE.replace(client_port=1024),
@@ -207,5 +209,6 @@ def test_a_datagram_of_the_kernel_is_taken_as_it_is(standing: Plane, incoming: I
             "0007002c01010000 00060024 00000000 0001 0400 0050 1f90 00000000 00000384 6e000001 c0a800fa c0a8006f"
         )
     )
-    assert message and not message.fault
+    assert message
+    assert not message.fault
     assert incoming.take(message.connections) == 1

@@ -46,9 +46,7 @@ class Master:
         known = knobs.read(self._table.settings)
         if not part:
             self._outgoing.servers.clear()
-        due = self._outgoing.part(
-            part, _PARTS, refresh(known), _MOST, only_templates=bool(known["sync_persist_mode"])
-        )
+        due = self._outgoing.part(part, _PARTS, refresh(known), _MOST, only_templates=bool(known["sync_persist_mode"]))
         try:
             for sender, connections in zip(self._sockets, shared_out(due, len(self._sockets)), strict=True):
                 self._send(sender, connections, _number(known["sync_version"]))

@@ -159,7 +159,9 @@ def _list_daemons(session: Session) -> None:
         if daemon.runs:
             session.stdout.write(daemon_line(daemon))
         else:
-            session.stderr.write(f"the {daemon.role} sync daemon has died; start it again: --start-daemon {daemon.role}\n")
+            session.stderr.write(
+                f"the {daemon.role} sync daemon has died; start it again: --start-daemon {daemon.role}\n"
+            )
 
 
 def _list_connections(session: Session, request: Request) -> None:

@@ -59,9 +59,7 @@ class Incoming:
             return
         now = time.monotonic()
         waiting, self._waiting = self._waiting, {}
-        self.take(
-            one.replace(timeout=int(until - now) + 1) for one, until in waiting.values() if until > now
-        )
+        self.take(one.replace(timeout=int(until - now) + 1) for one, until in waiting.values() if until > now)
 
     def _hand_over(self, records: list[bytes]) -> int:
         frame = b"".join((bytes(_TOLD.size), *records))

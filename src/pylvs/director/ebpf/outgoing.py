@@ -35,7 +35,11 @@ _SLOT = {
     "link": "<u4",
     "peer": "<u4",
 }
-_METHODS = {ForwardingMethod.NAT: NAT, ForwardingMethod.DR: DR | Flag.NOOUTPUT, ForwardingMethod.TUN: TUN | Flag.NOOUTPUT}
+_METHODS = {
+    ForwardingMethod.NAT: NAT,
+    ForwardingMethod.DR: DR | Flag.NOOUTPUT,
+    ForwardingMethod.TUN: TUN | Flag.NOOUTPUT,
+}
 _FRESH = 2 * abi.TICKS_A_SECOND  # a look later, what was put off just before the last one is no older than this
 _LAST_TICK = abi.TICKS_A_SECOND - 1
 
@@ -60,7 +64,14 @@ class Outgoing:
         self._table = table
         buckets = table.connections
         self._slots = numpy.frombuffer(buckets.memory, _dtype(), count=buckets.entries * abi.SLOTS)
-        kept = [("control", "<u8"), ("deadline", "<u4"), ("server", "<u4"), ("at", "<u4"), ("tries", "u1"), ("sent", "?")]
+        kept = [
+            ("control", "<u8"),
+            ("deadline", "<u4"),
+            ("server", "<u4"),
+            ("at", "<u4"),
+            ("tries", "u1"),
+            ("sent", "?"),
+        ]
         self._told = numpy.zeros(len(self._slots), numpy.dtype(kept))
         self.servers: dict[int, Server | None] = {}
 
@@ -122,7 +133,9 @@ class Outgoing:
         udp = _bits(control, ControlShift.STATE, 8) == ConnectionState.UDP
         fresh = ~(same & told["sent"]) & ~(udp & ~template & ~(same & (told["deadline"] != rows["deadline"])))
         wanted = due(refresh, now, fresh, rows["deadline"], timeout, told) & (fresh | same & told["sent"])
-        untouched = _bits(control, ControlShift.TOLD, 1).astype(bool) & (rows["deadline"] % (_LAST_TICK + 1) == _LAST_TICK)
+        untouched = _bits(control, ControlShift.TOLD, 1).astype(bool) & (
+            rows["deadline"] % (_LAST_TICK + 1) == _LAST_TICK
+        )
         half_made = (_bits(control, ControlShift.METHOD, 4) == ForwardingMethod.NAT) & (rows["peer"] == 0)
         wanted &= ~untouched & ~half_made & ((rows["deadline"] - now).astype("<i4") > 0)
         return wanted & (template | (rows["link"] == 0)) if only_templates else wanted
@@ -150,7 +163,9 @@ class Outgoing:
         now = self._table.settings.now
         left = (rows["deadline"] - now).astype("<i4")
         fresh = timeouts.astype("<i8") - left < _FRESH
-        ticks = [whole if full else rest for whole, rest, full in zip(timeouts.tolist(), left.tolist(), fresh, strict=True)]
+        ticks = [
+            whole if full else rest for whole, rest, full in zip(timeouts.tolist(), left.tolist(), fresh, strict=True)
+        ]
         for row, rest in zip(rows.tolist(), ticks, strict=True):
             server = self._server(row[6])
             if server and server.method in _METHODS:
@@ -235,7 +250,7 @@ def _connection(row: tuple[Any, ...], server: Server, timeout: int) -> SyncConne
     server_port = virtual_port
     if server.mapped_port and server.virtual_port in (0, virtual_port):
         server_port = server.mapped_port
-    flags = method | (0 if state in ACTIVE else Flag.INACTIVE)
+    flags = Flag(method) if state in ACTIVE else method | Flag.INACTIVE
     return SyncConnection(
         *(protocol, client, client_port, virtual, virtual_port, server.address, server_port),
         *(int(flags), state - FIRST[Protocol(protocol)], timeout, server.mark),
