@@ -39,9 +39,10 @@ def later(first: Any, second: Any) -> Any:
     return (numpy.asarray(first, "<u4") - numpy.asarray(second, "<u4")).astype("<i4")
 
 
-def due(refresh: Refresh, now: int, fresh: Any, deadline: Any, timeout: Any, told: Any) -> Any:
-    """Of connections in states that are told. `fresh`: this state was not told. `told`: records with `deadline`, `at` and
-    `tries`, of what was told last.
+def due(refresh: Refresh, now: int, *, fresh: Any, deadline: Any, timeout: Any, told: Any) -> Any:
+    """Of connections in states that are told: which.
+
+    `fresh`: this state was not told. `told`: records with `deadline`, `at` and `tries`, of what was told last.
     """
     import numpy
 

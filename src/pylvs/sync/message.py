@@ -59,7 +59,10 @@ _LONGEST = {_Option.SEQUENCES: _SEQUENCES, _Option.ENGINE_DATA: 255, _Option.ENG
 
 
 class SyncConnection(Value):
-    """A connection, or a persistence template, as one director tells another of it. `state` is the protocol's own number."""
+    """A connection, or a persistence template, as one director tells another of it.
+
+    `state` is the protocol's own number.
+    """
 
     protocol: int
     client: IPAddress

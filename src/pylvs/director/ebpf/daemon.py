@@ -110,6 +110,7 @@ def start(cookie: int, pins: str, daemon: SyncDaemon) -> None:
         return
     process.wait()
     if answer:
+        remove(f"{path}.log")
         raise DaemonFailed(answer)
     raise DataPlaneError("the sync daemon ended before it had begun", hint=f"what it said is in {path}.log")
 

@@ -112,7 +112,7 @@ def _key(one: SyncConnection) -> _Key:
 
 
 def is_plausible(one: SyncConnection) -> bool:
-    """Whether it is a connection, or a template, that a director of ours could have. None of ours has an engine's data."""
+    """Whether a director of ours could have it: a connection or a template. None of ours has an engine's data."""
     if one.engine or one.engine_data or not one.client.version == one.virtual.version == one.server.version:
         return False
     if one.is_template:

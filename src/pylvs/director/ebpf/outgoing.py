@@ -1,10 +1,9 @@
-"""The connections that a backup is to be told of, read out of the mapped table: one part of it at a time, so that a whole
-look takes as long as the master says. What was told is remembered by slot, outside of the table.
+"""The connections that a backup is to be told of, read out of the mapped table, one part of it at a time.
+
+What was told is remembered by slot, outside of the table.
 """
 
 from __future__ import annotations
-
-from ipaddress import IPv4Address
 
 from pylvs.director.ebpf import abi
 from pylvs.director.ebpf.abi import ConnectionState, ControlShift, ForwardingMethod
@@ -83,8 +82,9 @@ class Outgoing:
     def part(
         self, number: int, parts: int, refresh: Refresh, most: int, *, only_templates: bool = False
     ) -> list[SyncConnection]:
-        """What is to be told now of one of so many parts of the table, `most` at most; it counts as told then. A template
-        comes after its connections; `only_templates` leaves out those that have one.
+        """What is to be told now of one of so many parts of the table, `most` at most; it counts as told then.
+
+        A template comes after its connections; `only_templates` leaves out those that have one.
         """
         import numpy
 
@@ -132,7 +132,9 @@ class Outgoing:
         template = _is_of_template(control)
         udp = _bits(control, ControlShift.STATE, 8) == ConnectionState.UDP
         fresh = ~(same & told["sent"]) & ~(udp & ~template & ~(same & (told["deadline"] != rows["deadline"])))
-        wanted = due(refresh, now, fresh, rows["deadline"], timeout, told) & (fresh | same & told["sent"])
+        wanted = due(refresh, now, fresh=fresh, deadline=rows["deadline"], timeout=timeout, told=told) & (
+            fresh | same & told["sent"]
+        )
         untouched = _bits(control, ControlShift.TOLD, 1).astype(bool) & (
             rows["deadline"] % (_LAST_TICK + 1) == _LAST_TICK
         )
@@ -210,7 +212,7 @@ def _is_of_template(control: Any) -> Any:
 
 
 def _candidates(control: Any) -> Any:
-    """Live client sides, in states that are told, of methods that the protocol has, and not of the director's own programs."""
+    """Live client sides, in states that are told, by methods that the protocol has; no own programs'."""
     import numpy
 
     wanted = abi.SlotPhase.LIVE | abi.SlotSide.CLIENT << ControlShift.SIDE
