@@ -15,6 +15,7 @@ from pylvs.sync.message import MOST_CONNECTIONS, Flag, Message, SyncConnection, 
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sync"
 RECORDED = json.loads((GOLDEN / "datagrams.json").read_text())["cases"]
+TAKEN = json.loads((GOLDEN / "taken-by-kernel.json").read_text())["cases"]
 DATAGRAMS = [
     pytest.param(bytes.fromhex(one), id=f"{case['name']}, {when}, {number}")
     for case in RECORDED
@@ -75,6 +76,25 @@ def test_the_last_word_on_each_connection_is_what_the_kernel_lists(case: dict[st
         for tuple_, one in latest.items():
             assert (one.protocol, state_of(one)) == (listed[tuple_]["protocol"], listed[tuple_]["state"])
             assert not one.timeout or 0 <= one.timeout - listed[tuple_]["left"] < 10
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in TAKEN])
+def test_the_kernel_took_what_we_sent(case: dict[str, Any]) -> None:
+    """A real backup was fed these datagrams of ours; what it listed then is what they say."""
+    latest = {}
+    for datagram in map(bytes.fromhex, case["datagrams"]):
+        message = decode(datagram)
+        assert message is not None
+        assert not message.fault
+        version = message.version
+        assert list(messages(message.connections, message.sync_id, len(datagram), version)) == [datagram]
+        latest.update({ends(one): one for one in message.connections})
+    listed = {row["tuple"]: row for row in map(line, case["kernel"].splitlines()[2:])}
+    assert {key: (one.protocol, state_of(one)) for key, one in latest.items()} == {
+        key: (row["protocol"], row["state"]) for key, row in listed.items()
+    }
+    for key, one in latest.items():
+        assert not one.timeout or 0 <= one.timeout - listed[key]["left"] < 5
 
 
 addresses = {4: st.integers(0, 2**32 - 1).map(IPv4Address), 6: st.integers(0, 2**128 - 1).map(IPv6Address)}
