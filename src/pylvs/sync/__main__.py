@@ -50,6 +50,7 @@ def _names() -> set[str]:
 
 def main(state: str, pins: str, text: str) -> int:
     """Run it until its director is gone, or it is told to stop."""
+    os.chdir("/")
     directory = os.open(pins, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     daemon = daemons.unpacked(text)
     table = Table(f"/proc/self/fd/{directory}")  # good whatever becomes of the mount that led there
