@@ -6,6 +6,7 @@ import io
 import os
 import sys
 
+from pylvs.director.backend import chosen, open_director
 from pylvs.errors import NotPermitted, PylvsError
 
 TYPE_CHECKING = False
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments: Sequence[str] = list(sys.argv[1:] if argv is None else argv)
     _provide_streams()
     try:
+        backend, arguments = chosen(arguments)
         if arguments[:1] == ["ipvsadm"]:
-            return _ipvsadm(arguments[1:])
+            return _ipvsadm(arguments[1:], backend)
         from pylvs.cli.app import run
 
-        return run(arguments)
+        return run(arguments, backend)
     except PylvsError as error:
         report(error)
         return error.exit_code
@@ -43,12 +45,11 @@ def _provide_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _ipvsadm(arguments: Sequence[str]) -> int:
+def _ipvsadm(arguments: Sequence[str], backend: str) -> int:
     """Without a detour: scripts call it by the thousand."""
     from pylvs.cli.ipvsadm import run
-    from pylvs.director.ebpf.director import EbpfDirector
 
-    return run(arguments, EbpfDirector, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+    return run(arguments, lambda: open_director(backend), stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
 
 
 def report(error: PylvsError) -> None:
