@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pylvs.director.ipvs.daemon import Daemon
     from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, RealServer, ServiceId, ServiceSnapshot, VirtualService
 
@@ -157,6 +158,12 @@ class IpvsDirector:
         from pylvs.director.ipvs import knobs
 
         knobs.write(changes)
+
+    def daemons(self) -> Sequence[Daemon]:
+        """The sync daemons that run."""
+        from pylvs.director.ipvs.daemon import unpack
+
+        return [unpack(answer[Attribute.DAEMON]) for answer in self._family.dump(Command.GET_DAEMON)]
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in the order of the kernel's table."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _GENERIC = 16  # of netlink's subjects
 _HEADER = struct.Struct("=BBH")
 _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
-_MODPROBE = "/sbin/modprobe"
+MODPROBE = "/sbin/modprobe"
 
 _MEANING: dict[int, type[Refused]] = {errno.EINVAL: InvalidOperation, errno.ERANGE: OutOfRange, errno.ENOMEM: TableFull}
 """Of what the kernel answers to any command."""
@@ -92,6 +92,6 @@ def _load_module() -> None:
     import subprocess
 
     try:
-        subprocess.run([_MODPROBE, "--", "ip_vs"], check=False, capture_output=True)
+        subprocess.run([MODPROBE, "--", "ip_vs"], check=False, capture_output=True)
     except FileNotFoundError:
         pass  # a system without modules
