@@ -7,6 +7,7 @@ import io
 import pytest
 
 from pylvs.cli.ipvsadm import run
+from pylvs.director.ipvs.director import IpvsDirector
 from tests.golden.test_transcripts import Step, _cases
 from tests.ipvs.kernel import Kernel, real_ipvsadm
 from tests.ipvsadm import Outcome
@@ -41,23 +42,23 @@ LISTINGS = ("-Ln", "-Ln --stats", "-Ln --rate", "-Ln --thresholds", "-Ln --persi
             "-Lnc", "-L --timeout", "-L --daemon", "-Sn", "-Ln --nosort", "-Ln -t 192.0.2.80:80 --stats")  # fmt: skip
 
 
-def ours(words: list[str], own: Kernel) -> Outcome:
+def ours(words: list[str], director: IpvsDirector) -> Outcome:
     """With this machine's names."""
     stdin, stdout, stderr = (io.StringIO(newline="") for _ in range(3))
-    status = run(words, lambda: own.director, stdin=stdin, stdout=stdout, stderr=stderr)
+    status = run(words, lambda: director, stdin=stdin, stdout=stdout, stderr=stderr)
     return Outcome(stdout.getvalue(), stderr.getvalue(), status)
 
 
 def agree(own: Kernel) -> None:
     for listing in LISTINGS:
-        assert ours(listing.split(), own) == real_ipvsadm(listing.split()), listing
+        assert ours(listing.split(), own.director) == real_ipvsadm(listing.split()), listing
 
 
 @pytest.mark.parametrize("turn", [0, 1], ids=["the real one begins", "pylvs begins"])
 def test_they_list_the_same(own: Kernel, turn: int) -> None:
     for count, line in enumerate(CHANGES.splitlines()):
         words = line.split()
-        outcome = ours(words, own) if count % 2 == turn else real_ipvsadm(words)
+        outcome = ours(words, own.director) if count % 2 == turn else real_ipvsadm(words)
         assert not outcome.stdout, line
         agree(own)
 
@@ -65,7 +66,7 @@ def test_they_list_the_same(own: Kernel, turn: int) -> None:
 @pytest.mark.parametrize("change", ["-a -t 192.0.2.80:80 -r 224.0.0.1 -m", "-A -t 192.0.2.80:80", "-D -f 9"])
 def test_they_are_refused_the_same(own: Kernel, change: str) -> None:
     real_ipvsadm(["-A", "-t", "192.0.2.80:80"])
-    told = ours(change.split(), own)
+    told = ours(change.split(), own.director)
     assert told == real_ipvsadm(change.split())
     assert told.rc == 255
 
@@ -75,6 +76,6 @@ def test_they_have_the_same_order(own: Kernel, name: str) -> None:
     """Where it depends on the kernel's hash table, which is seeded at random."""
     steps: list[Step] = next(one.values[1]["steps"] for one in _cases() if one.values[1]["name"] == name)
     for step in steps:
-        ours(step["argv"][1:], own)
-    assert ours(["-Ln"], own) == real_ipvsadm(["-Ln"])
+        ours(step["argv"][1:], own.director)
+    assert ours(["-Ln"], own.director) == real_ipvsadm(["-Ln"])
     assert real_ipvsadm(["-Ln"]).stdout.count("\n") > 10
