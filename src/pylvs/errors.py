@@ -81,6 +81,22 @@ class OutOfRange(Refused):
     message = "Numerical result out of range"
 
 
+class NoSuchDevice(Refused):
+    message = "No such device"
+
+
+class DaemonRuns(Refused):
+    message = "Daemon has already run"
+
+
+class NoDaemon(Refused):
+    message = "No daemon is running"
+
+
+class DaemonFailed(Refused):
+    """The connection sync daemon could not start; the message is the kernel's word for it."""
+
+
 class FullnatRefused(Refused):
     """Local addresses that can't be, or FULLNAT where it can't be; the message says what, and how to mend it."""
 

@@ -17,17 +17,11 @@ Step = dict[str, Any]
 TRANSCRIPTS = Path(__file__).parent / "cli"
 WITHOUT_MODULE = "no-module"
 
-_NO_DAEMON = "no director runs the connection sync daemon yet"
 _HASH_ORDER = "differences that wrap make the order of services depend on the kernel's hash table, seeded at random"
 
 EXCLUDED = {
     ("list", "sort order: differences that wrap"): _HASH_ORDER,  # tests/unit/views/test_order.py replays that sort
     **{("more-order", f"differences that wrap, table {i}"): _HASH_ORDER for i in range(1, 7)},
-    ("save-restore", "restore: --set, -Z, daemon and -R inside"): _NO_DAEMON,
-    ("zero-set-daemon", "daemon backup"): _NO_DAEMON,
-    ("zero-set-daemon", "daemon both"): _NO_DAEMON,
-    ("zero-set-daemon", "daemon syncid"): _NO_DAEMON,
-    ("zero-set-daemon", "daemon interface"): _NO_DAEMON,
 }
 """Cases that cannot come out the same, and why. An entry that has become unnecessary fails its test."""
 

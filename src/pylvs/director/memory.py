@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from pylvs.director import rules
-from pylvs.errors import DestinationExists, NoSuchDestination, NoSuchService, ServiceExists, ServiceNotDefined
-from pylvs.model import ServerSnapshot, ServiceSnapshot, Timeouts
+from pylvs.errors import (
+    DaemonRuns,
+    DestinationExists,
+    InvalidOperation,
+    NoDaemon,
+    NoSuchDestination,
+    NoSuchDevice,
+    NoSuchService,
+    ServiceExists,
+    ServiceNotDefined,
+)
+from pylvs.model import ServerSnapshot, ServiceSnapshot, SyncDaemon, SyncRole, Timeouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +40,16 @@ class _Entry:
 
 
 class MemoryDirector:
-    """Holds what IPVS would hold. `interfaces` are the addresses that the director is to believe it has."""
+    """Holds what IPVS would hold. `interfaces` are the addresses that the director is to believe it has, `devices` the
+    MTUs of its network devices.
+    """
 
-    def __init__(self, interfaces: Iterable[IPv4Interface | IPv6Interface] = ()) -> None:
+    def __init__(
+        self, interfaces: Iterable[IPv4Interface | IPv6Interface] = (), devices: Mapping[str, int] | None = None
+    ) -> None:
         self._interfaces = tuple(interfaces)
+        self._devices = {"eth0": 1500} if devices is None else devices
+        self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._entries: dict[ServiceId, _Entry] = {}
         self._timeouts = Timeouts()
         self._knobs: dict[str, KnobValue] = {}  # those that are not at their default
@@ -84,9 +100,14 @@ class MemoryDirector:
         rules.check_server(id, server)
         if server.endpoint in servers:
             raise DestinationExists
+        self._check_synchronised(id, server)
         rules.check_unicast(server.endpoint.address, self._interfaces)
         rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
+
+    def _check_synchronised(self, id: ServiceId, server: RealServer) -> None:
+        if self._daemons and rules.crosses_families(id, server):
+            raise InvalidOperation
 
     def edit_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `NoSuchDestination`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
@@ -139,6 +160,24 @@ class MemoryDirector:
 
         knob.check(changes, self.knobs())
         self._knobs.update(changes)
+
+    def daemons(self) -> Sequence[SyncDaemon]:
+        """The connection sync daemons that would run, the master first."""
+        return [self._daemons[role] for role in SyncRole if role in self._daemons]
+
+    def start_daemon(self, daemon: SyncDaemon) -> None:
+        """Raises `InvalidOperation`, `NoSuchDevice`, `DaemonRuns`."""
+        rules.check_families(self.services())
+        if daemon.interface not in self._devices:
+            raise NoSuchDevice
+        if daemon.role in self._daemons:
+            raise DaemonRuns
+        self._daemons[daemon.role] = rules.settled(daemon, self._devices[daemon.interface])
+
+    def stop_daemon(self, role: SyncRole) -> None:
+        """Raises `NoDaemon`."""
+        if self._daemons.pop(role, None) is None:
+            raise NoDaemon
 
     def connections(self) -> Iterator[Connection]:
         """None."""

@@ -8,7 +8,17 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from pylvs.director.knob import KnobValue
-    from pylvs.model import Connection, Endpoint, RealServer, ServiceId, ServiceSnapshot, Timeouts, VirtualService
+    from pylvs.model import (
+        Connection,
+        Endpoint,
+        RealServer,
+        ServiceId,
+        ServiceSnapshot,
+        SyncDaemon,
+        SyncRole,
+        Timeouts,
+        VirtualService,
+    )
 else:
     Protocol = object
 
@@ -63,6 +73,15 @@ class Director(Protocol):
 
     def set_knobs(self, changes: Mapping[str, KnobValue]) -> None:
         """All of them or none; raises `InvalidKnob`."""
+
+    def daemons(self) -> Sequence[SyncDaemon]:
+        """The connection sync daemons that run, the master first."""
+
+    def start_daemon(self, daemon: SyncDaemon) -> None:
+        """Raises `InvalidOperation`, `NoSuchDevice`, `DaemonRuns`."""
+
+    def stop_daemon(self, role: SyncRole) -> None:
+        """Raises `NoDaemon`."""
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in table order."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Network
 
 from pylvs.errors import FullnatRefused, InvalidOperation, OutOfRange, SchedulerNotFound
-from pylvs.model import FirewallMark, ForwardingMethod, TunnelType, VirtualAddress
+from pylvs.model import FirewallMark, ForwardingMethod, SyncRole, TunnelType, VirtualAddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from ipaddress import IPv6Interface
 
-    from pylvs.model import IPAddress, RealServer, ServiceId, Timeouts, VirtualService
+    from pylvs.model import IPAddress, RealServer, ServiceId, ServiceSnapshot, SyncDaemon, Timeouts, VirtualService
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos", "none")
 """Every scheduler name of IPVS; `none` never chooses a server."""
@@ -29,6 +29,9 @@ LOCAL_PORTS = range(1024, 32768)
 """The ports that FULLNAT uses of a local address, unless the knobs local_port_first and local_port_last say others."""
 
 _TICKS_PER_SECOND = 250
+
+_ETHERNET, _LARGEST_DATAGRAM, _LEAST_OF_BACKUP = 1500, 65535, 1024
+_HEADERS_OF_DATAGRAM = {4: 20 + 8, 6: 40 + 8}
 
 _LOOPBACK = IPv4Interface("127.0.0.1/8")
 _LINK_LOCAL = IPv6Network("fe80::/10")
@@ -139,3 +142,25 @@ def check_timeouts(timeouts: Timeouts) -> None:
     """Refuse a timeout that the kernel could not count in its clock ticks."""
     if any(not 0 <= t <= HIGHEST // _TICKS_PER_SECOND for t in (timeouts.tcp, timeouts.tcp_fin, timeouts.udp)):
         raise InvalidOperation
+
+
+def crosses_families(id: ServiceId, server: RealServer) -> bool:
+    """The sync protocol has no word for a connection whose server is of the other family."""
+    return server.endpoint.address.version != id.family
+
+
+def check_families(services: Iterable[ServiceSnapshot]) -> None:
+    """Refuse a sync daemon where a server is of another family than its service."""
+    if any(crosses_families(one.service.id, each.server) for one in services for each in one.servers):
+        raise InvalidOperation
+
+
+def settled(daemon: SyncDaemon, mtu: int) -> SyncDaemon:
+    """A sync daemon with the length that its messages have on an interface of this MTU, as the kernel works it out."""
+    headers = _HEADERS_OF_DATAGRAM[daemon.group.version]
+    backup = daemon.role is SyncRole.BACKUP
+    if daemon.maxlen:
+        least = _LEAST_OF_BACKUP if backup else 1
+        return daemon.replace(maxlen=min(max(daemon.maxlen, least), _LARGEST_DATAGRAM - headers))
+    usual = min(max(mtu, _ETHERNET), _LARGEST_DATAGRAM) if backup else _ETHERNET
+    return daemon.replace(maxlen=usual - headers)

@@ -5,6 +5,7 @@ from pylvs.model.connection import Connection
 from pylvs.model.server import ForwardingMethod, RealServer, Tunnel, TunnelChecksum, TunnelType
 from pylvs.model.service import FirewallMark, Protocol, ServiceId, VirtualAddress, VirtualService
 from pylvs.model.snapshot import Counters, ServerSnapshot, ServiceSnapshot, Timeouts
+from pylvs.model.sync import SyncDaemon, SyncRole
 from pylvs.model.value import Value
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "ServerSnapshot",
     "ServiceId",
     "ServiceSnapshot",
+    "SyncDaemon",
+    "SyncRole",
     "Timeouts",
     "Tunnel",
     "TunnelChecksum",

@@ -8,6 +8,7 @@ from pylvs.cli.ipvsadm.names import naming
 from pylvs.cli.ipvsadm.read import read
 from pylvs.errors import NoSuchService, NotYetSupported, PylvsError, Refused, UsageError
 from pylvs.model.value import Value
+from pylvs.views.daemon import daemon_line
 from pylvs.views.endpoint import numeric
 from pylvs.views.listing import FORMS, TITLE, listing
 from pylvs.views.order import servers_in_order, services_in_order
@@ -122,12 +123,12 @@ def _zero(session: Session, request: Request) -> None:
     session.director.zero(request.id if "service-address" in request.given else None)
 
 
-def _start_daemon(_: Session, __: Request) -> None:
-    raise NotYetSupported("pylvs: --start-daemon is not supported yet")
+def _start_daemon(session: Session, request: Request) -> None:
+    session.director.start_daemon(request.daemon)
 
 
-def _stop_daemon(_: Session, __: Request) -> None:
-    raise Refused("No daemon is running")
+def _stop_daemon(session: Session, request: Request) -> None:
+    session.director.stop_daemon(request.daemon.role)
 
 
 def _save(session: Session, request: Request) -> None:
@@ -137,7 +138,6 @@ def _save(session: Session, request: Request) -> None:
 
 
 def _list(session: Session, request: Request) -> None:
-    """Nothing is printed for --daemon, as none runs."""
     given = request.given
     if "connection" in given:
         _list_connections(session, request)
@@ -146,7 +146,9 @@ def _list(session: Session, request: Request) -> None:
     elif "timeout" in given:
         now = session.director.timeouts()
         session.stdout.write(f"Timeout (tcp tcpfin udp): {now.tcp} {now.tcp_fin} {now.udp}\n")
-    elif "daemon" not in given:
+    elif "daemon" in given:
+        session.stdout.writelines(map(daemon_line, session.director.daemons()))
+    else:
         services = _counted(session, request)
         session.stdout.write(TITLE)
         _list_services(session, request, services if "nosort" in given else services_in_order(services))

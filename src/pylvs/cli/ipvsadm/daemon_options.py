@@ -1,4 +1,4 @@
-"""The options of the connection sync daemon. Their values are checked, but not kept: no director runs one yet."""
+"""The options of the connection sync daemon."""
 
 from __future__ import annotations
 
@@ -7,45 +7,54 @@ from ipaddress import IPv4Address
 from pylvs.cli.ipvsadm.address import ipv6
 from pylvs.cli.ipvsadm.server_options import legal_number
 from pylvs.errors import UsageError
+from pylvs.model import SyncRole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pylvs.cli.ipvsadm.names import Names
     from pylvs.cli.ipvsadm.request import Request
 
-ROLES = ("master", "backup")
+_LONGEST_NAME = 15
+"""Of an interface: what is longer is cut, here as in ipvsadm."""
 
 
-def start_role(text: str) -> str:
+def start_role(text: str) -> SyncRole:
     """Which daemon to start; raises `UsageError`."""
     return _role(text, "illegal start-daemon parameter specified")
 
 
-def stop_role(text: str) -> str:
+def stop_role(text: str) -> SyncRole:
     """Which daemon to stop; raises `UsageError`."""
     return _role(text, "illegal start_daemon specified")
 
 
-def _role(text: str, message: str) -> str:
-    if text not in ROLES:
-        raise UsageError(message)
-    return text
+def _role(text: str, message: str) -> SyncRole:
+    try:
+        return SyncRole(text)
+    except ValueError:
+        raise UsageError(message) from None
 
 
-def syncid(_: Request, text: str, __: Names) -> None:
+def _set(request: Request, **options: object) -> None:
+    request.daemon = request.daemon.replace(**options)
+
+
+def syncid(request: Request, text: str, _: Names) -> None:
     """`--syncid id`"""
-    legal_number(text, 0, 255, "syncid")
+    _set(request, sync_id=legal_number(text, 0, 255, "syncid"))
 
 
-def mcast_interface(_: Request, __: str, ___: Names) -> None:
+def mcast_interface(request: Request, text: str, _: Names) -> None:
     """`--mcast-interface name`"""
+    _set(request, interface=text[:_LONGEST_NAME])
 
 
-def mcast_group(_: Request, text: str, __: Names) -> None:
+def mcast_group(request: Request, text: str, _: Names) -> None:
     """`--mcast-group address`: one of multicast."""
     family, group = (6, ipv6(text)) if ":" in text else (4, _ipv4(text))
     if group is None or not group.is_multicast:
         raise UsageError(f"invalid IPv{family} mcast-group `{text}'")
+    _set(request, group=group)
 
 
 def _ipv4(text: str) -> IPv4Address | None:
@@ -55,16 +64,16 @@ def _ipv4(text: str) -> IPv4Address | None:
         return None
 
 
-def mcast_port(_: Request, text: str, __: Names) -> None:
+def mcast_port(request: Request, text: str, _: Names) -> None:
     """`--mcast-port port`"""
-    legal_number(text, 1, 65535, "mcast-port")
+    _set(request, port=legal_number(text, 1, 65535, "mcast-port"))
 
 
-def mcast_ttl(_: Request, text: str, __: Names) -> None:
+def mcast_ttl(request: Request, text: str, _: Names) -> None:
     """`--mcast-ttl hops`"""
-    legal_number(text, 1, 255, "mcast-ttl")
+    _set(request, ttl=legal_number(text, 1, 255, "mcast-ttl"))
 
 
-def sync_maxlen(_: Request, text: str, __: Names) -> None:
+def sync_maxlen(request: Request, text: str, _: Names) -> None:
     """`--sync-maxlen bytes`"""
-    legal_number(text, 1, 65507, "sync-maxlen")
+    _set(request, maxlen=legal_number(text, 1, 65507, "sync-maxlen"))

@@ -76,7 +76,7 @@ def read(line: Sequence[str], names: Names) -> Request:
     if command.word in AT_ONCE:
         return request
     if command.word in _ROLES:
-        _ROLES[command.word](role or "")
+        request.daemon = request.daemon.replace(role=_ROLES[command.word](role or ""))
     for option, argument in options:
         if isinstance(option, Command):
             raise UsageError(f"invalid option `{words.latest}'")

@@ -10,6 +10,8 @@ from pylvs.model import (
     ForwardingMethod,
     Protocol,
     RealServer,
+    SyncDaemon,
+    SyncRole,
     Timeouts,
     Tunnel,
     TunnelChecksum,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _UNSPECIFIED = IPv4Address(0)
 _NO_TUNNEL = Tunnel()
 _AS_THEY_ARE = Timeouts(0, 0, 0)
+_DAEMON = SyncDaemon(SyncRole.MASTER)
 
 
 class Request:
@@ -40,6 +43,7 @@ class Request:
         "local_addresses",
         *("server_address", "server_port", "method", "weight", "upper_threshold", "lower_threshold"),
         *("tunnel_type", "tunnel_port", "tunnel_checksum"),
+        "daemon",
     )
 
     def __init__(self, command: str) -> None:
@@ -67,6 +71,7 @@ class Request:
         self.tunnel_type = TunnelType.IPIP
         self.tunnel_port = 0
         self.tunnel_checksum = TunnelChecksum.NONE
+        self.daemon = _DAEMON
 
     @property
     def family(self) -> int:
