@@ -10,7 +10,10 @@ from pylvs.errors import NotPermitted, PylvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+
+_IPVSADM = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _provide_streams()
     try:
-        if arguments[:1] == ["ipvsadm"]:
-            return _ipvsadm(arguments[1:])
+        if arguments and arguments[0] in _IPVSADM:
+            return _ipvsadm(arguments[0], arguments[1:])
         from pylvs.cli.app import run
 
         return run(arguments)
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         report(NotPermitted(str(error)) if isinstance(error, PermissionError) else PylvsError(str(error)))
-        return 255 if arguments[:1] == ["ipvsadm"] else 1
+        return 255 if arguments and arguments[0] in _IPVSADM else 1
     except KeyboardInterrupt:
         return 130
 
@@ -43,12 +46,21 @@ def _provide_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _ipvsadm(arguments: Sequence[str]) -> int:
+def _ipvsadm(name: str, arguments: Sequence[str]) -> int:
     """Without a detour: scripts call it by the thousand."""
-    from pylvs.cli.ipvsadm import run
     from pylvs.director.ebpf.director import EbpfDirector
 
-    return run(arguments, EbpfDirector, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+    return _program(name)(arguments, EbpfDirector, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+
+
+def _program(name: str) -> Callable[..., int]:
+    if name == "ipvsadm":
+        from pylvs.cli.ipvsadm import run
+
+        return run
+    from pylvs.cli.ipvsadm import scripts
+
+    return scripts.save if name == "ipvsadm-save" else scripts.restore
 
 
 def report(error: PylvsError) -> None:
