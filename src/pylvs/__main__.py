@@ -11,7 +11,10 @@ from pylvs.errors import NotPermitted, PylvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+
+_IPVSADM = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _provide_streams()
     try:
         backend, arguments = chosen(arguments)
-        if arguments[:1] == ["ipvsadm"]:
-            return _ipvsadm(arguments[1:], backend)
+        if arguments and arguments[0] in _IPVSADM:
+            return _ipvsadm(arguments[0], arguments[1:], backend)
         from pylvs.cli.app import run
 
         return run(arguments, backend)
@@ -30,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         report(NotPermitted(str(error)) if isinstance(error, PermissionError) else PylvsError(str(error)))
-        return 255 if arguments[:1] == ["ipvsadm"] else 1
+        return 255 if arguments and arguments[0] in _IPVSADM else 1
     except KeyboardInterrupt:
         return 130
 
@@ -45,11 +48,20 @@ def _provide_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _ipvsadm(arguments: Sequence[str], backend: str) -> int:
+def _ipvsadm(name: str, arguments: Sequence[str], backend: str) -> int:
     """Without a detour: scripts call it by the thousand."""
-    from pylvs.cli.ipvsadm import run
+    program = _program(name)
+    return program(arguments, lambda: open_director(backend), stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
 
-    return run(arguments, lambda: open_director(backend), stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+
+def _program(name: str) -> Callable[..., int]:
+    if name == "ipvsadm":
+        from pylvs.cli.ipvsadm import run
+
+        return run
+    from pylvs.cli.ipvsadm import scripts
+
+    return scripts.save if name == "ipvsadm-save" else scripts.restore
 
 
 def report(error: PylvsError) -> None:

@@ -32,7 +32,7 @@ class Kernel:
         changed = {name: value for name, value in self._knobs.items() if value != self.director.knobs()[name]}
         self.director.set_knobs(changed)
         for daemon in self.director.daemons():
-            subprocess.run(["ipvsadm", "--stop-daemon", daemon.role], check=True)
+            self.director.stop_daemon(daemon.role)
 
 
 @contextmanager

@@ -22,15 +22,19 @@ _COMMANDS = {
     "detach": ("pylvs.cli.control:detach", "Take the data plane away, with its services and connections."),
     "drops": ("pylvs.cli.drops:drops", "How many packets were dropped, why, and what to do about it."),
     "ipvsadm": ("pylvs.cli.control:ipvsadm", "ipvsadm's own command line (see `pylvs ipvsadm -h`)."),
+    "ipvsadm-restore": ("pylvs.cli.control:ipvsadm", "The script of this name: the table becomes standard input's."),
+    "ipvsadm-save": ("pylvs.cli.control:ipvsadm", "The script of this name: the table on standard output (-n)."),
     "lab": ("pylvs.cli.lab:lab", "A director, real servers and a client in network namespaces."),
     "migrate": ("pylvs.cli.migrate:migrate", "Take the table over into the other backend: the kernel's IPVS, or eBPF."),
     "realserver": ("pylvs.cli.realserver:realserver", "Make this host a real server of LVS-DR or LVS-TUN."),
+    "shim": ("pylvs.cli.shim:shim", "Put ipvsadm, ipvsadm-save and ipvsadm-restore on the PATH, by these names."),
     "sysctl": ("pylvs.cli.sysctl:sysctl", "Show or set the knobs that the kernel has as net.ipv4.vs.*."),
+    "systemd": ("pylvs.cli.systemd:systemd", "Attach and load the rules at boot."),
     "watch": ("pylvs.cli.watch:watch", "Connections that begin and end, and drops, as they happen."),
     "upgrade": ("pylvs.cli.control:upgrade", "Swap the programs under live traffic for this pylvs's."),
 }
 
-_FOR_ANY_BACKEND = {"ipvsadm", "migrate", "realserver", "sysctl"}
+_FOR_ANY_BACKEND = {"ipvsadm", "ipvsadm-restore", "ipvsadm-save", "migrate", "realserver", "shim", "sysctl"}
 
 
 class _Lazy(click.Group):

@@ -44,6 +44,8 @@ class MemoryDirector:
     MTUs of its network devices.
     """
 
+    table_size = rules.USUAL_TABLE_SIZE
+
     def __init__(
         self, interfaces: Iterable[IPv4Interface | IPv6Interface] = (), devices: Mapping[str, int] | None = None
     ) -> None:

@@ -26,6 +26,9 @@ else:
 class Director(Protocol):
     """A table of virtual services and what became of their connections."""
 
+    table_size: int
+    """Of the connection table, as listings have it: IPVS's usual size where it means nothing."""
+
     def begin(self) -> None:
         """Many changes follow: what is costly of them may wait for `commit`, packets may see them only then."""
 

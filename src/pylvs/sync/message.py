@@ -142,7 +142,9 @@ def encode_v0(connection: SyncConnection) -> bytes:
     ) + (connection.sequences if connection.flags & (Flag.IN_SEQ | Flag.OUT_SEQ) else b"")
 
 
-def messages(connections: Iterable[SyncConnection], sync_id: int, maxlen: int, version: int = VERSION) -> Iterator[bytes]:
+def messages(
+    connections: Iterable[SyncConnection], sync_id: int, maxlen: int, version: int = VERSION
+) -> Iterator[bytes]:
     """As few datagrams of at most `maxlen` bytes as hold them all in order; a single one may be longer than that."""
     header = _HEADER.size if version else _HEADER_V0.size
     waiting: list[bytes] = []

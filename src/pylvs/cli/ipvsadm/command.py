@@ -10,7 +10,7 @@ from pylvs.errors import NoSuchService, NotYetSupported, PylvsError, Refused, Us
 from pylvs.model.value import Value
 from pylvs.views.daemon import daemon_line
 from pylvs.views.endpoint import numeric
-from pylvs.views.listing import FORMS, TITLE, listing
+from pylvs.views.listing import FORMS, listing, title
 from pylvs.views.order import servers_in_order, services_in_order
 
 TYPE_CHECKING = False
@@ -150,7 +150,7 @@ def _list(session: Session, request: Request) -> None:
         session.stdout.writelines(map(daemon_line, session.director.daemons()))
     else:
         services = _counted(session, request)
-        session.stdout.write(TITLE)
+        session.stdout.write(title(session.director.table_size))
         _list_services(session, request, services if "nosort" in given else services_in_order(services))
 
 

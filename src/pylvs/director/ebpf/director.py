@@ -58,6 +58,8 @@ class Waiting(Value):
 class EbpfDirector:
     """The director of the network namespace that this process is in."""
 
+    table_size = rules.USUAL_TABLE_SIZE
+
     def __init__(
         self, *, hook: str = "auto", capacity: Capacity | None = None, interfaces: Sequence[Interface] = ()
     ) -> None:

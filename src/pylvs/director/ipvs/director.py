@@ -10,8 +10,11 @@ from pylvs.director.ipvs.convert import pack_endpoint, pack_id, pack_server, pac
 from pylvs.director.ipvs.family import Family
 from pylvs.director.netlink import attribute
 from pylvs.errors import (
+    DaemonRuns,
     DestinationExists,
+    NoDaemon,
     NoSuchDestination,
+    NoSuchDevice,
     NoSuchService,
     SchedulerNotFound,
     ServiceExists,
@@ -23,12 +26,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pylvs.director.ipvs.daemon import Daemon
     from pylvs.director.knob import KnobValue
-    from pylvs.model import Connection, Endpoint, RealServer, ServiceId, ServiceSnapshot, VirtualService
+    from pylvs.model import (
+        Connection,
+        Endpoint,
+        RealServer,
+        ServiceId,
+        ServiceSnapshot,
+        SyncDaemon,
+        SyncRole,
+        VirtualService,
+    )
 
 _OF_SERVICES = {errno.EEXIST: ServiceExists, errno.ESRCH: NoSuchService, errno.ENOENT: SchedulerNotFound}
 _OF_SERVERS = {errno.ESRCH: ServiceNotDefined, errno.EEXIST: DestinationExists, errno.ENOENT: NoSuchDestination}
+_OF_DAEMONS = {errno.EEXIST: DaemonRuns, errno.ESRCH: NoDaemon, errno.ENODEV: NoSuchDevice}
 _TIMEOUTS = {
     "tcp": Attribute.TIMEOUT_TCP,
     "tcp_fin": Attribute.TIMEOUT_TCP_FIN,
@@ -159,11 +171,23 @@ class IpvsDirector:
 
         knobs.write(changes)
 
-    def daemons(self) -> Sequence[Daemon]:
-        """The sync daemons that run."""
+    def daemons(self) -> Sequence[SyncDaemon]:
+        """The connection sync daemons that run, the master first. They are threads of the kernel's."""
         from pylvs.director.ipvs.daemon import unpack
 
         return [unpack(answer[Attribute.DAEMON]) for answer in self._family.dump(Command.GET_DAEMON)]
+
+    def start_daemon(self, daemon: SyncDaemon) -> None:
+        """Raises `InvalidOperation`, `NoSuchDevice`, `DaemonRuns`."""
+        from pylvs.director.ipvs.daemon import pack
+
+        self._family.change(Command.NEW_DAEMON, attribute(Attribute.DAEMON, pack(daemon)), _OF_DAEMONS)
+
+    def stop_daemon(self, role: SyncRole) -> None:
+        """Raises `NoDaemon`."""
+        from pylvs.director.ipvs.daemon import pack_role
+
+        self._family.change(Command.DEL_DAEMON, attribute(Attribute.DAEMON, pack_role(role)), _OF_DAEMONS)
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in the order of the kernel's table."""
