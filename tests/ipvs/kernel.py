@@ -29,8 +29,8 @@ class Kernel:
         """As it was at first."""
         self.director.flush()
         self.director.set_timeouts(Timeouts())
-        changed = {name: value for name, value in self._knobs.items() if value != self.director.knobs()[name]}
-        self.director.set_knobs(changed)
+        now = self.director.knobs()
+        self.director.set_knobs({name: value for name, value in self._knobs.items() if value != now[name]})
         for daemon in self.director.daemons():
             self.director.stop_daemon(daemon.role)
 
