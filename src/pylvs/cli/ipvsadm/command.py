@@ -185,7 +185,9 @@ def _save(session: Session, request: Request) -> None:
 def _list(session: Session, request: Request) -> None:
     """Nothing is printed for --daemon, as none runs."""
     given = request.given
-    if "connection" in given:
+    if "json" in given:
+        _list_json(session, request)
+    elif "connection" in given:
         _list_connections(session, request)
     elif "service-address" in given:
         _list_services(session, request, [_one_service(session, request)])
@@ -196,6 +198,24 @@ def _list(session: Session, request: Request) -> None:
         services = _counted(session, request)
         session.stdout.write(TITLE)
         _list_services(session, request, services if "nosort" in given else services_in_order(services))
+
+
+def _list_json(session: Session, request: Request) -> None:
+    """What would be listed, as JSON."""
+    from pylvs.views import as_json
+
+    given, director, write = request.given, session.director, session.stdout.writelines
+    if "connection" in given:
+        write(as_json.connections_json(director.connections()))
+    elif "timeout" in given:
+        write(as_json.timeouts_json(director.timeouts()))
+    elif "daemon" in given:
+        write(as_json.daemons_json(()))
+    else:
+        one = "service-address" in given
+        services = [_one_service(session, request)] if one else _counted(session, request)
+        in_order = services if "nosort" in given else _sorted(services)
+        write(as_json.services_json(in_order, rates=_count(request) == "rate"))
 
 
 def _list_connections(session: Session, request: Request) -> None:

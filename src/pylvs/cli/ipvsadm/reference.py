@@ -26,10 +26,10 @@ given. What ipvsadm does not have says so: `--fullnat` and `--local-address`, an
   what is there keeps its name and meaning; more may be added.
 - `-S --full` also saves thresholds, timeouts and knobs; `-R` reads both forms. Its first line is `--begin`, at which
   ipvsadm itself stops before anything is changed, and its last `--end`, so that a file that was cut off is known.
-- `-R --atomic` reads all of standard input first. What is wrong there is told with its line, and nothing is changed; else
-  the table becomes what was read by the fewest steps: services, servers and connections that stay are not touched, and no
-  service is without its servers meanwhile. A step that is refused all the same undoes those before it. Lines that begin
-  with `#` are comments. Timeouts and knobs that are not mentioned stay.
+- `-R --atomic` reads all of standard input first. What is wrong there is told with its line, and nothing is changed.
+  Else the table becomes what was read, by the fewest steps: what stays is not touched, with its connections,
+  and no service is without its servers meanwhile. A step that is refused undoes those before it. Lines that
+  begin with `#` are comments. Timeouts and knobs that are not mentioned stay.
 - `--dry-run` with every command that changes something: nothing is changed; what would be is printed as commands.
 """
 
