@@ -219,7 +219,7 @@ class EbpfDirector:
         """Raises `ServiceExists`, `SchedulerNotFound`, `NotYetSupported`, `TableFull`, ... The first one loads all."""
         if self._find(service.id) is not None:
             raise ServiceExists
-        self._check_service(service)
+        self.judge_service(service)
         table, registry = self._changing()
         if service.id in registry.services:
             raise ServiceExists
@@ -240,7 +240,7 @@ class EbpfDirector:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
         if self._find(service.id) is None:
             raise NoSuchService
-        self._check_service(service)
+        self.judge_service(service)
         registry, number = self._to_change(service.id, NoSuchService)
         self._check_overlap(registry, service)
         rules.check_fullnat(service, self._service_servers(number))
@@ -249,7 +249,13 @@ class EbpfDirector:
         if self._scheduler_of(number) != service.scheduler:
             self._set_scheduler(number, service.scheduler)
 
-    def _check_service(self, service: VirtualService) -> None:
+    def hold(self) -> None:
+        """Take the lock; where nothing is loaded, there is nothing to hold."""
+        if self._live is not None:
+            self.loaded()
+
+    def judge_service(self, service: VirtualService) -> None:
+        """Raises `SchedulerNotFound`, `NotYetSupported`, `InvalidOperation`, `FullnatRefused`."""
         rules.check_service(service, SCHEDULERS)
         limit.check_service(service)
         if service.local_addresses:
@@ -395,9 +401,7 @@ class EbpfDirector:
         registry, number = self._to_change(id, ServiceNotDefined)
         if registry.find_server(number, server.endpoint) is not None:
             raise DestinationExists
-        way = self._lookups.way(server.endpoint.address)
-        _check_address(server.endpoint.address, way)
-        limit.check_server(id, server, way)
+        way = self._judged_way(id, server, new=True)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         self._expect_answers(server, way)
@@ -414,14 +418,24 @@ class EbpfDirector:
         slot = registry.find_server(number, server.endpoint)
         if slot is None:
             raise NoSuchDestination
-        way = self._lookups.way(server.endpoint.address)
-        limit.check_server(id, server, way)
+        way = self._judged_way(id, server, new=False)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         self._expect_answers(server, way)
         registry.write_server(slot, server, way, pool)
         self._settle()
         self._reschedule(number, taken)
+
+    def judge_server(self, id: ServiceId, server: RealServer, *, new: bool) -> None:
+        """Raises `InvalidOperation`, `NotYetSupported`, `TunnelRefused`."""
+        self._judged_way(id, server, new=new)
+
+    def _judged_way(self, id: ServiceId, server: RealServer, *, new: bool) -> Way:
+        way = self._lookups.way(server.endpoint.address)
+        if new:
+            _check_address(server.endpoint.address, way)
+        limit.check_server(id, server, way)
+        return way
 
     def _expect_answers(self, server: RealServer, way: Way) -> None:
         """What a program on the director answers as a real server of NAT is to be seen on its way out."""
