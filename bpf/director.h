@@ -122,6 +122,7 @@ enum control_shift {
 	CONTROL_SETTLED = 25,	 /* FULLNAT: the server has been told the client's address */
 	CONTROL_ASSURED = 26,	 /* a template: one of its connections was answered */
 	CONTROL_HERE = 27,	 /* the client is a program on the director itself */
+	CONTROL_TOLD = 28,	 /* another director told of it: see take_over.h */
 	CONTROL_GENERATION = 32, /* 16 bits, counts the uses of the slot */
 	CONTROL_TAG = 48,	 /* 16 bits of the tuple's hash */
 };
@@ -391,6 +392,26 @@ struct event {
 	__u8 pad[5];
 };
 _Static_assert(sizeof(struct event) == 72, "no hidden padding");
+
+/*
+ * A connection, or a template, that another director has told of: `take_over` finds them in a frame from the second place on, one
+ * after the other, in a frame of so many at most.
+ */
+struct told {
+	struct address client;
+	struct address virtual;
+	struct address server_address;
+	__u32 server;  /* its index here */
+	__u32 timeout; /* in ticks, 0: as the state says */
+	__be16 client_port;
+	__be16 virtual_port;
+	__u8 protocol; /* as its slot has it */
+	__u8 state;
+	__u8 ending;  /* where it was seen, it is no longer active */
+	__u8 assured; /* of a template */
+};
+_Static_assert(sizeof(struct told) == 64, "no hidden padding");
+enum { TOLD_AT_ONCE = 32 };
 
 /* How frames may be sent out of an interface from XDP. */
 enum xdp_sending {

@@ -43,12 +43,13 @@ class Slots:
         self.phase = control & np.uint64(3)
         self.live = self.phase == abi.SlotPhase.LIVE
         self.server_side = self._field(_SHIFT.SIDE, 1) == abi.SlotSide.SERVER
-        self.owners = self.live & ~self.server_side
+        self.protocol = self._field(_SHIFT.PROTOCOL, 8)
+        self.owners = self.live & ~self.server_side & (self.protocol & np.uint64(abi.TEMPLATE_PROTOCOL) == 0)
         self.answers = self.live & self.server_side
         self.state = self._field(_SHIFT.STATE, 8)
         self.nat = self._field(_SHIFT.METHOD, 4) == abi.ForwardingMethod.NAT
         self.away = self._field(_SHIFT.AWAY, 1) == 1
-        self.protocol = self._field(_SHIFT.PROTOCOL, 8)
+        self.told = self._field(_SHIFT.TOLD, 1) == 1
         self.hash = self._hash()
 
     def _field(self, shift: int, bits: int) -> Any:

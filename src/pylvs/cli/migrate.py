@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
+from pylvs.change import change
+from pylvs.desired import State, state_of
 from pylvs.director import migration
-from pylvs.director.backend import BACKENDS, EBPF, IPVS, OPTION, open_director
+from pylvs.director.backend import BACKENDS, EBPF, IPVS, NAMES, OPTION, open_director
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ipvs.director import IpvsDirector
-from pylvs.director.migration import Plan, Table
 from pylvs.errors import PylvsError
-from pylvs.views import migration as view
+from pylvs.plan import plan
+from pylvs.views.step import step_text
 
 _Director = EbpfDirector | IpvsDirector
 
@@ -33,69 +33,67 @@ def migrate(*, target: str, dry_run: bool, keep: bool) -> None:
     try:
         new = open_director(target)
         try:
-            _migrate((source, old), (target, new), dry_run=dry_run, keep=keep)
+            _migrate(old, new, target, dry_run=dry_run, keep=keep)
         finally:
             new.close()
     finally:
         old.close()
 
 
-def _migrate(source: tuple[str, _Director], target: tuple[str, _Director], *, dry_run: bool, keep: bool) -> None:
-    table = migration.table_of(source[1])
-    if not table.services:
-        raise PylvsError(f"{_name(source[0])} has no services, so there is nothing to take over")
-    plan = _planned(table, source, target)
-    if dry_run:
-        click.echo(view.commands(plan), nl=False)
-    if plan.obstacles:
-        for line in plan.obstacles:
-            click.echo(line, err=True)
-        raise PylvsError(f"{_name(target[0])} can't take the table over, and nothing was changed: see above why")
+def _migrate(old: _Director, new: _Director, target: str, *, dry_run: bool, keep: bool) -> None:
+    """Refuse by name, show, or do it."""
+    source = EBPF if target == IPVS else IPVS
     if not dry_run:
-        _carry_out(plan, target)
-        left = "kept" if keep else _retire(table, source, target[0])
-        click.echo(view.done(plan, _name(source[0]), _name(target[0]), left))
+        old.hold()
+    table = state_of(old)
+    if not table.services:
+        raise PylvsError(f"{NAMES[source]} has no services, so there is nothing to take over")
+    present = state_of(new)
+    wanted = migration.desired(table, present)
+    if dry_run:
+        click.echo("".join(f"{step_text(step)}\n" for step in plan(present, wanted)), nl=False)
+    _check(table, old, new, target)
+    if not dry_run:
+        _carry_out(wanted, new, target)
+        left = "kept" if keep else _retire(table, old, target)
+        click.echo(f"{NAMES[target]} has taken over {_counted(table)}; the table of {NAMES[source]} was {left}")
 
 
-def _name(backend: str) -> str:
-    name: str = importlib.import_module(f"pylvs.director.{backend}.fit").NAME
-    return name
+def _check(table: State, old: _Director, new: _Director, target: str) -> None:
+    """Raises `PylvsError` after telling all that stands against it."""
+    running = [
+        f"the {daemon.role} sync daemon on {daemon.interface} has to be stopped first" for daemon in old.daemons()
+    ]
+    against = [*migration.obstacles(table, new), *running]
+    for line in against:
+        click.echo(line, err=True)
+    if against:
+        raise PylvsError(f"{NAMES[target]} can't take the table over, and nothing was changed: see above why")
 
 
-def _planned(table: Table, source: tuple[str, _Director], target: tuple[str, _Director]) -> Plan:
-    plan = migration.plan(table, migration.table_of(target[1]))
-    lacks = importlib.import_module(f"pylvs.director.{target[0]}.fit").lacks(table.services)
-    running = source[1].daemons() if isinstance(source[1], IpvsDirector) else ()
-    daemons = [f"the {each.role} sync daemon on {each.interface} has to be stopped first" for each in running]
-    return plan.replace(obstacles=(*plan.obstacles, *lacks, *daemons))
-
-
-def _carry_out(plan: Plan, target: tuple[str, _Director]) -> None:
-    backend, director = target
-    fresh = isinstance(director, EbpfDirector) and director.table is None
+def _carry_out(wanted: State, new: _Director, target: str) -> None:
+    """All of it, or nothing."""
+    fresh = isinstance(new, EbpfDirector) and new.table is None
     try:
-        migration.carry_out(plan, director)
+        change(new, wanted)
     except BaseException as error:
         if fresh:
-            _unload(director)
+            _unload(new)
         if isinstance(error, PylvsError):
-            raise PylvsError(f"{_name(backend)} refused: {error}; all was left as it was", hint=error.hint) from error
+            raise PylvsError(f"{NAMES[target]} refused: {error}; all was left as it was", hint=error.hint) from error
         raise
 
 
-def _retire(table: Table, source: tuple[str, _Director], target: str) -> str:
+def _retire(table: State, old: _Director, target: str) -> str:
     """Flush the table that was taken over, unless it has become another one meanwhile."""
-    backend, director = source
-    if isinstance(director, EbpfDirector):
-        director.loaded()  # from here on nobody else changes it
-    if not table.same_rules(migration.table_of(director)):
+    if not migration.is_same(table, state_of(old)):
         raise PylvsError(
-            f"the table of {_name(backend)} was changed meanwhile, so it was not flushed",
+            "the table that it comes from was changed meanwhile, so it was not flushed",
             hint=f"pylvs {OPTION} {target} ipvsadm -C, and migrate again",
         )
-    director.flush()
-    if backend == EBPF:
-        _unload(director)
+    old.flush()
+    if isinstance(old, EbpfDirector):
+        _unload(old)
         return "flushed, and its data plane unloaded"
     return "flushed"
 
@@ -106,3 +104,8 @@ def _unload(director: _Director) -> None:
 
     director.close()
     control.detach(())
+
+
+def _counted(table: State) -> str:
+    services, servers = len(table.services), sum(len(held.servers) for held in table.services)
+    return f"{services} service{'s'[: services != 1]} with {servers} real server{'s'[: servers != 1]}"

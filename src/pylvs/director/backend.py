@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EBPF, IPVS = "ebpf", "ipvs"
 BACKENDS = (EBPF, IPVS)
+NAMES = {EBPF: "the eBPF director", IPVS: "the kernel's IPVS"}
 OPTION = "--backend"
 VARIABLE = "PYLVS_BACKEND"
 

@@ -51,7 +51,7 @@ class MemoryDirector:
         self, interfaces: Iterable[IPv4Interface | IPv6Interface] = (), devices: Mapping[str, int] | None = None
     ) -> None:
         self._interfaces = tuple(interfaces)
-        self._devices = {"eth0": 1500} if devices is None else devices
+        self._devices = {"lo": 65536, "eth0": 1500} if devices is None else devices
         self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._entries: dict[ServiceId, _Entry] = {}
         self._with_local: set[ServiceId] = set()  # those of them that have local addresses
@@ -150,6 +150,7 @@ class MemoryDirector:
         rules.check_server(id, server)
         if server.endpoint not in servers:
             raise NoSuchDestination
+        self._check_synchronised(id, server)
         self.judge_server(id, server, new=False)
         rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server

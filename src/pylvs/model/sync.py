@@ -29,3 +29,5 @@ class SyncDaemon(Value):
     group: IPAddress = GROUP
     port: int = PORT
     ttl: int = 1
+    runs: bool = True
+    """False of one that was started, but died."""

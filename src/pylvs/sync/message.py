@@ -279,6 +279,14 @@ def _walk_v0(data: bytes, number: int) -> Iterator[SyncConnection]:
             if at > len(data):
                 raise _Fault("it ends within its sequence numbers")
         yield SyncConnection(
-            *(protocol, IPv4Address(client), client_port, IPv4Address(virtual), virtual_port),
-            *(IPv4Address(server), server_port, flags, state, 0, 0, sequences),
+            protocol,
+            IPv4Address(client),
+            client_port,
+            IPv4Address(virtual),
+            virtual_port,
+            IPv4Address(server),
+            server_port,
+            flags,
+            state,
+            sequences=sequences,
         )

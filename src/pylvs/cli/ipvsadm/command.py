@@ -195,7 +195,7 @@ def _list(session: Session, request: Request) -> None:
         now = session.director.timeouts()
         session.stdout.write(f"Timeout (tcp tcpfin udp): {now.tcp} {now.tcp_fin} {now.udp}\n")
     elif "daemon" in given:
-        session.stdout.writelines(map(daemon_line, session.director.daemons()))
+        _list_daemons(session)
     else:
         services = _counted(session, request)
         session.stdout.write(title(session.director.table_size))
@@ -212,12 +212,22 @@ def _list_json(session: Session, request: Request) -> None:
     elif "timeout" in given:
         write(as_json.timeouts_json(director.timeouts()))
     elif "daemon" in given:
-        write(as_json.daemons_json(()))
+        write(as_json.daemons_json({**vars(daemon), "group": str(daemon.group)} for daemon in director.daemons()))
     else:
         one = "service-address" in given
         services = [_one_service(session, request)] if one else _counted(session, request)
         in_order = services if "nosort" in given else _sorted(services)
         write(as_json.services_json(in_order, rates=_count(request) == "rate"))
+
+
+def _list_daemons(session: Session) -> None:
+    for daemon in session.director.daemons():
+        if daemon.runs:
+            session.stdout.write(daemon_line(daemon))
+        else:
+            session.stderr.write(
+                f"the {daemon.role} sync daemon has died; start it again: --start-daemon {daemon.role}\n"
+            )
 
 
 def _list_connections(session: Session, request: Request) -> None:

@@ -34,6 +34,7 @@ STATE_SLOTS = 32
 TEMPLATE_PROTOCOL = 64
 NAME_SIZE = 16
 KNOB_SLOTS = 64
+TOLD_AT_ONCE = 32
 LOAD_ACTIVE = 4294967296
 LOAD_INACTIVE = 1
 
@@ -125,6 +126,7 @@ class ControlShift(IntEnum):
     SETTLED = 25
     ASSURED = 26
     HERE = 27
+    TOLD = 28
     GENERATION = 32
     TAG = 48
 
@@ -644,6 +646,36 @@ class Event(Structure):
         ("reason", c_uint8),
         ("method", c_uint8),
         ("pad", c_uint8 * 5),
+    )
+
+
+class Told(Structure):
+    """struct told: 64 bytes"""
+
+    client: Address
+    virtual: Address
+    server_address: Address
+    server: int
+    timeout: int
+    client_port: int
+    virtual_port: int
+    protocol: int
+    state: int
+    ending: int
+    assured: int
+
+    _fields_ = (
+        ("client", Address),
+        ("virtual", Address),
+        ("server_address", Address),
+        ("server", c_uint32),
+        ("timeout", c_uint32),
+        ("client_port", c_uint16_be),
+        ("virtual_port", c_uint16_be),
+        ("protocol", c_uint8),
+        ("state", c_uint8),
+        ("ending", c_uint8),
+        ("assured", c_uint8),
     )
 
 

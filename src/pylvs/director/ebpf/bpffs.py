@@ -204,6 +204,11 @@ def marks_path(cookie: int) -> str:
     return f"{RUN}/netns-{cookie}.marks"
 
 
+def daemon_path(cookie: int, role: str) -> str:
+    """The file of a namespace's sync daemon, master or backup."""
+    return f"{RUN}/netns-{cookie}.sync-{role}"
+
+
 def remove_pins(directory: str) -> None:
     """Unpin everything in a directory of pins, and the directory."""
     going = directory if directory.endswith(("-new", "-gone")) else f"{directory}-gone"
@@ -219,6 +224,7 @@ def remove_pins(directory: str) -> None:
 def forget(directory: str, cookie: int) -> None:
     """Unpin a director for good."""
     remove_pins(directory)
-    for path in (marks_path(cookie), lock_path(cookie)):
+    daemons = [f"{daemon_path(cookie, role)}{end}" for role in ("master", "backup") for end in ("", ".log")]
+    for path in (marks_path(cookie), *daemons, lock_path(cookie)):
         if os.path.exists(path):
             os.unlink(path)

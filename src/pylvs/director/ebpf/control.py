@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from pylvs.director.ebpf import attach as attaching
-from pylvs.director.ebpf import bpffs, here, load, mark
+from pylvs.director.ebpf import bpffs, daemon, here, load, mark
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import PINNED_MAPS
 from pylvs.errors import DataPlaneError, UsageError
@@ -70,6 +70,7 @@ def detach(names: Sequence[str]) -> None:
         leaving = [one for one in attached if not names or one.interface.name in names]
         attaching.detach(table, leaving, whole=not names)
         if not names:
+            daemon.stop_all(bpffs.netns_cookie())
             mark.remove()
             here.detach(table)
             bpffs.forget(table.pins, bpffs.netns_cookie())

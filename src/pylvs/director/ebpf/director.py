@@ -39,7 +39,16 @@ if TYPE_CHECKING:
     from pylvs.director.ebpf.capacity import Capacity
     from pylvs.director.ebpf.route import Lookups, Way
     from pylvs.director.knob import KnobValue
-    from pylvs.model import Connection, Endpoint, IPAddress, RealServer, ServiceId, VirtualService
+    from pylvs.model import (
+        Connection,
+        Endpoint,
+        IPAddress,
+        RealServer,
+        ServiceId,
+        SyncDaemon,
+        SyncRole,
+        VirtualService,
+    )
 
 _SETTABLE = {
     "tcp": abi.ConnectionState.ESTABLISHED,
@@ -401,6 +410,7 @@ class EbpfDirector:
         registry, number = self._to_change(id, ServiceNotDefined)
         if registry.find_server(number, server.endpoint) is not None:
             raise DestinationExists
+        self._check_synchronised(id, server)
         way = self._judged_way(id, server, new=True)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
@@ -418,6 +428,7 @@ class EbpfDirector:
         slot = registry.find_server(number, server.endpoint)
         if slot is None:
             raise NoSuchDestination
+        self._check_synchronised(id, server)
         way = self._judged_way(id, server, new=False)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
@@ -522,6 +533,30 @@ class EbpfDirector:
         settings = self.loaded().settings
         knob.check(changes, self.knobs())  # under the lock, which another may have held until now
         knobs.write(settings, changes)
+
+    def daemons(self) -> Sequence[SyncDaemon]:
+        """The connection sync daemons that were started, the master first."""
+        from pylvs.director.ebpf import daemon
+
+        return daemon.found(self._cookie) if self._live else []
+
+    def start_daemon(self, daemon: SyncDaemon) -> None:
+        """Raises `InvalidOperation`, `NoSuchDevice`, `DaemonRuns`, `DaemonFailed`. It loads the data plane."""
+        from pylvs.director.ebpf import daemon as daemons
+
+        rules.check_families(self.services())
+        settled = rules.settled(daemon, daemons.mtu(daemon.interface))
+        daemons.start(self._cookie, self.loaded().pins, settled)
+
+    def stop_daemon(self, role: SyncRole) -> None:
+        """Raises `NoDaemon`."""
+        from pylvs.director.ebpf import daemon
+
+        daemon.stop(self._cookie, role)
+
+    def _check_synchronised(self, id: ServiceId, server: RealServer) -> None:
+        if rules.crosses_families(id, server) and any(daemon.runs for daemon in self.daemons()):
+            raise InvalidOperation
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in table order."""

@@ -41,7 +41,10 @@ PINNED_MAPS = (
     "interfaces",
     "sweeps",
 )
-PINNED_PROGRAMS = ("director_xdp", "director_tc", "director_mark", "director_answers", "start_sweep", "sweep_now")
+PINNED_PROGRAMS = (
+    *("director_xdp", "director_tc", "director_mark", "director_answers"),
+    *("start_sweep", "sweep_now", "take_over"),
+)
 
 
 def word(number: int) -> bytes:

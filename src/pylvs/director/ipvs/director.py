@@ -73,6 +73,17 @@ class IpvsDirector:
         """No more is asked."""
         self._family.close()
 
+    def hold(self) -> None:
+        """IPVS has no lock: other programs may always change it."""
+
+    def judge_service(self, service: VirtualService) -> None:
+        """Raises `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
+        limit.judge_service(service)
+
+    def judge_server(self, id: ServiceId, server: RealServer, *, new: bool) -> None:
+        """Raises `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
+        limit.judge_server(id, server, new=new)
+
     def begin(self) -> None:
         """Nothing can wait."""
 

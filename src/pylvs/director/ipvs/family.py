@@ -7,6 +7,7 @@ import os
 import struct
 
 from pylvs.director.ipvs.abi import FAMILY, VERSION
+from pylvs.director.ipvs.limit import MODPROBE
 from pylvs.director.netlink import ACKNOWLEDGE, DUMP, Netlink, attribute, attributes
 from pylvs.errors import InvalidOperation, NotPermitted, NotSupportedHere, OutOfRange, PylvsError, Refused, TableFull
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _GENERIC = 16  # of netlink's subjects
 _HEADER = struct.Struct("=BBH")
 _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
-MODPROBE = "/sbin/modprobe"
 
 _MEANING: dict[int, type[Refused]] = {errno.EINVAL: InvalidOperation, errno.ERANGE: OutOfRange, errno.ENOMEM: TableFull}
 """Of what the kernel answers to any command."""

@@ -1,0 +1,66 @@
+"""The sockets of the sync protocol: UDP to and from a multicast group on one interface."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from pylvs.model import SyncDaemon
+
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_IP_MTU_DISCOVER, _IP_PMTUDISC_DONT = 10, 0
+_RECEIVED_AT_ONCE = 4 << 20
+"""Bytes that wait for a backup where sync_sock_size says nothing: a master that starts tells of everything at once."""
+
+
+def senders(daemon: SyncDaemon, number: int, size: int) -> list[socket.socket]:
+    """One for each of so many ports; raises `OSError`."""
+    return [_sender(daemon, daemon.port + offset, size) for offset in range(number)]
+
+
+def receivers(daemon: SyncDaemon, number: int, size: int) -> list[socket.socket]:
+    """One for each of so many ports; raises `OSError`."""
+    return [_receiver(daemon, daemon.port + offset, size) for offset in range(number)]
+
+
+def _sender(daemon: SyncDaemon, port: int, size: int) -> socket.socket:
+    opened = _socket(daemon)
+    index = socket.if_nametoindex(daemon.interface)
+    if daemon.group.version == 6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, daemon.ttl)
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("4s4si", bytes(4), bytes(4), index))
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, daemon.ttl)
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
+    if size > 0:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
+    opened.connect(_address(daemon, port, index))
+    return opened
+
+
+def _receiver(daemon: SyncDaemon, port: int, size: int) -> socket.socket:
+    opened = _socket(daemon)
+    index = socket.if_nametoindex(daemon.interface)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, daemon.interface.encode())
+    opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size if size > 0 else _RECEIVED_AT_ONCE)
+    opened.bind(_address(daemon, port, index))
+    group = daemon.group.packed
+    if daemon.group.version == 6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("I", index))
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + struct.pack("4si", bytes(4), index))
+    opened.setblocking(False)
+    return opened
+
+
+def _socket(daemon: SyncDaemon) -> socket.socket:
+    family = socket.AF_INET6 if daemon.group.version == 6 else socket.AF_INET
+    return socket.socket(family, socket.SOCK_DGRAM)
+
+
+def _address(daemon: SyncDaemon, port: int, index: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    return (str(daemon.group), port, 0, index) if daemon.group.version == 6 else (str(daemon.group), port)
