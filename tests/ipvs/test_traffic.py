@@ -95,7 +95,7 @@ def test_a_table_goes_to_ebpf_and_back(served: Served) -> None:
 
     planned = served.succeeds(served.pylvs("migrate", "--to", "ebpf", "--dry-run"))
     assert {*rules.splitlines()} <= {line.partition(" -x")[0] for line in planned.splitlines()}
-    assert f"net.ipv4.vs.{KNOB} = 0" in planned
+    assert f"--sysctl {KNOB}=0" in planned
     assert served.real("-Sn") == rules
     assert served.succeeds(served.pylvs("ipvsadm", "-Sn")) == ""
 

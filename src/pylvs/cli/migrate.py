@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from pylvs.change import change
 from pylvs.desired import State, state_of
 from pylvs.director import migration
 from pylvs.director.backend import BACKENDS, EBPF, IPVS, NAMES, OPTION, open_director
@@ -75,7 +74,7 @@ def _carry_out(wanted: State, new: _Director, target: str) -> None:
     """All of it, or nothing."""
     fresh = isinstance(new, EbpfDirector) and new.table is None
     try:
-        change(new, wanted)
+        migration.carry_out(wanted, new)
     except BaseException as error:
         if fresh:
             _unload(new)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pylvs.change import change
 from pylvs.desired import state_of
 from pylvs.director import knob
 from pylvs.errors import Refused, SchedulerNotFound
+from pylvs.plan import AddService, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from pylvs.director.knob import KnobValue
     from pylvs.director.port import Director
     from pylvs.model import VirtualService
+    from pylvs.plan import Step
+
+_AT_ONCE = 16
+"""So many services get their servers together: clients of more would be refused for longer, fewer would take longer."""
 
 
 def desired(source: State, target: State) -> State:
@@ -75,3 +81,30 @@ def _what(service: VirtualService) -> str:
 def is_same(one: State, other: State) -> bool:
     """Whether two states say the same, in whatever order of services."""
     return {*one.services} == {*other.services} and one.timeouts == other.timeouts and one.knobs == other.knobs
+
+
+def carry_out(wanted: State, target: Director) -> None:
+    """Make the target hold it; what goes wrong is undone before it is raised."""
+    before = state_of(target)
+    try:
+        for part in _parts(plan(before, wanted)):
+            target.begin()
+            try:
+                for step in part:
+                    step.apply(target)
+            finally:
+                target.commit()
+    except BaseException:
+        change(target, before)
+        raise
+
+
+def _parts(steps: list[Step]) -> Iterator[list[Step]]:
+    """Cut only before a service."""
+    first, services = 0, 0
+    for place, step in enumerate(steps):
+        services += isinstance(step, AddService)
+        if services > _AT_ONCE:
+            yield steps[first:place]
+            first, services = place, 1
+    yield steps[first:]

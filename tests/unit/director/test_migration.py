@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from pylvs.change import change
 from pylvs.desired import state_of
 from pylvs.director.ipvs import limit
 from pylvs.director.knob import KnobValue
 from pylvs.director.memory import MemoryDirector
-from pylvs.director.migration import desired, is_same, obstacles
+from pylvs.director.migration import carry_out, desired, is_same, obstacles
 from pylvs.errors import TableFull
 from pylvs.model import (
     Endpoint,
@@ -69,7 +68,7 @@ class Without(MemoryDirector):
 
 def taken_over(source: MemoryDirector, target: MemoryDirector) -> None:
     assert list(obstacles(state_of(source), target)) == []
-    change(target, desired(state_of(source), state_of(target)))
+    carry_out(desired(state_of(source), state_of(target)), target)
 
 
 def begun(source: MemoryDirector, target: MemoryDirector) -> MemoryDirector:
@@ -99,6 +98,31 @@ def test_a_failure_half_way_leaves_the_target_as_it_was(source: MemoryDirector) 
     with pytest.raises(TableFull):
         taken_over(source, target)
     assert is_same(state_of(target), before)
+
+
+class Counting(MemoryDirector):
+    """It knows how many services were in need of a ring at once."""
+
+    most = 0
+    _now = 0
+
+    def begin(self) -> None:
+        self._now = 0
+
+    def add_service(self, service: VirtualService) -> None:
+        super().add_service(service)
+        self._now += 1
+        self.most = max(self.most, self._now)
+
+
+def test_few_services_at_a_time_wait_for_their_servers() -> None:
+    source, target = MemoryDirector(), Counting()
+    for mark in range(1, 101):
+        source.add_service(VirtualService(FirewallMark(mark)))
+        source.add_server(FirewallMark(mark), SERVERS[0])
+    taken_over(source, target)
+    assert is_same(state_of(source), state_of(target))
+    assert target.most == 16
 
 
 @pytest.mark.parametrize(
