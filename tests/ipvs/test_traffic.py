@@ -14,6 +14,7 @@ from pylvs.lab.topology import Hook, Lab
 from pylvs.model import ForwardingMethod
 from tests.ipvs.kernel import real_ipvsadm
 from tests.ipvs.test_agreement import LISTINGS, ours
+from tests.lab.client import connect
 from tests.lab.conftest import LabUnderTest
 
 REQUESTS = 4
@@ -99,6 +100,12 @@ def test_a_table_goes_to_ebpf_and_back(served: Served) -> None:
     assert served.real("-Sn") == rules
     assert served.succeeds(served.pylvs("ipvsadm", "-Sn")) == ""
 
+    with connect(served) as live:
+        assert MIGRATED in served.succeeds(served.pylvs("migrate", "--to", "ebpf", "--keep"))
+        assert served.real("-Sn") == rules
+        live.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert live.recv(1).startswith(b"H")  # by IPVS
+
     assert MIGRATED in served.succeeds(served.pylvs("migrate", "--to", "ebpf"))
     assert served.real("-Sn") == ""
     assert served.succeeds(served.pylvs("ipvsadm", "-Sn")) == rules
@@ -108,7 +115,11 @@ def test_a_table_goes_to_ebpf_and_back(served: Served) -> None:
     assert sorted(served.answers()) == sorted(served.hello())
 
     served.real("--set", "900", "120", "300")
-    assert MIGRATED in served.succeeds(served.pylvs("migrate", "--to", "ipvs"))
+    with connect(served) as live:
+        assert MIGRATED in served.succeeds(served.pylvs("migrate", "--to", "ipvs"))
+        live.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            live.recv(1)
     assert (served.real("-Sn"), served.real("-L", "--timeout")) == (rules, timeouts)
     assert "no director runs" in served.pylvs("drops").stderr
     assert sorted(served.answers()) == sorted(served.hello())
