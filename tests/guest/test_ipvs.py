@@ -22,4 +22,8 @@ def _passes(guest: Guest, at_least: int, *arguments: str) -> None:
 
 
 def test_it_keeps_the_contract_and_its_command_line_is_ipvsadms(guest: Guest) -> None:
-    _passes(guest, 400, "-k", "ipvs", "tests/contract", "tests/ipvs")
+    _passes(guest, 380, "-k", "ipvs and not traffic", "tests/contract", "tests/ipvs")
+
+
+def test_it_serves_http_and_its_table_goes_to_ebpf_and_back(guest: Guest) -> None:
+    _passes(guest, 4, "tests/ipvs/test_traffic.py")
