@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 
@@ -13,14 +12,11 @@ from pylvs.director.ipvs.director import IpvsDirector
 from pylvs.lab import namespace, node, service
 from pylvs.lab.topology import Hook, Lab
 from pylvs.model import ForwardingMethod
-from tests.ipvs.kernel import real_ipvsadm
-from tests.ipvs.test_agreement import LISTINGS, ours
+from tests.ipvs.kernel import LISTINGS, agree
 from tests.lab.client import connect
 from tests.lab.conftest import LabUnderTest
 
 REQUESTS = 4
-PATIENCE = 20
-TIME = re.compile(r"\d\d:\d\d")
 SECONDS = 600.0
 """To load the data plane takes long where there is no hardware to run it."""
 
@@ -71,21 +67,8 @@ def test_http_is_served_and_listed_as_the_real_one_lists_it(served: Served) -> N
         director = IpvsDirector()
         assert len(list(director.connections())) == REQUESTS
         for listing in LISTINGS:
-            _agree(listing.split(), director)
+            agree(director, listing)
         director.close()
-
-
-def _agree(words: list[str], director: IpvsDirector) -> None:
-    """Meanwhile time goes on: figures are compared when they stand still, and what is left of a time lies between."""
-    for _ in range(PATIENCE):
-        before, told, after = real_ipvsadm(words), ours(words, director), real_ipvsadm(words)
-        if words == ["-Lnc"] or before == after:
-            break
-    if words == ["-Lnc"]:
-        times = [TIME.findall(outcome.stdout) for outcome in (after, told, before)]
-        assert all(low <= mine <= high for low, mine, high in zip(*times, strict=True))
-        before, told, after = (each._replace(stdout=TIME.sub("", each.stdout)) for each in (before, told, after))
-    assert told == before == after, words
 
 
 SETTINGS = """\

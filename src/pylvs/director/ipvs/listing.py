@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 from pylvs.errors import PylvsError
-from pylvs.model import Connection, Endpoint, Protocol
+from pylvs.model import Connection, Endpoint, EngineConnection, Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,17 +28,12 @@ def connections() -> Iterator[Connection]:
 
 
 def parsed(lines: Iterable[str]) -> Iterator[Connection]:
-    """A connection for each line; what a persistence engine knows of it comes behind and is left out."""
+    """A connection for each line; some end with what a persistence engine knows them by."""
     for line in lines:
-        protocol, client, cport, virtual, vport, server, dport, state, expires, *_ = line.split()
-        yield Connection(
-            _PROTOCOLS[protocol],
-            _endpoint(client, cport),
-            _endpoint(virtual, vport),
-            _endpoint(server, dport),
-            state,
-            int(expires),
-        )
+        protocol, client, cport, virtual, vport, server, dport, state, expires, *engine = line.split(None, 10)
+        ends = (_endpoint(client, cport), _endpoint(virtual, vport), _endpoint(server, dport))
+        known = (_PROTOCOLS[protocol], *ends, state, int(expires))
+        yield EngineConnection(*known, engine[0], engine[1].rstrip("\n")) if len(engine) == 2 else Connection(*known)
 
 
 def _endpoint(address: str, port: str) -> Endpoint:
