@@ -9,14 +9,17 @@ import pytest
 
 from pylvs.director.memory import MemoryDirector
 from pylvs.director.port import Director
+from tests.ipvs.kernel import Kernel, has_ipvs, kernel
 from tests.packets.plane import Plane
 from tests.packets.space import ip
 
 INTERFACES = tuple(map(ip_interface, ("192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/24", "fd00::1/64")))
-"""What both directors have."""
+"""What all of them have."""
 
-FEATURES = frozenset({"schedulers", "engines"})
-"""What a director may lack: schedulers beyond rr, wrr, lc and wlc with their flags, and persistence engines."""
+FEATURES = frozenset({"schedulers", "twos", "engines", "fullnat"})
+"""What a director may lack: schedulers beyond rr, wrr, lc and wlc with their flags (twos by itself, which few kernels
+have), persistence engines, and FULLNAT with its local addresses.
+"""
 
 
 def _memory(request: pytest.FixtureRequest) -> Director:
@@ -29,6 +32,20 @@ def _ebpf(request: pytest.FixtureRequest) -> Director:
     request.getfixturevalue("addressed")
     plane.reset()
     return plane.director
+
+
+def _ipvs(request: pytest.FixtureRequest) -> Director:
+    own: Kernel = request.getfixturevalue("kernels_own")
+    own.reset()
+    return own.director
+
+
+@pytest.fixture(scope="module")
+def kernels_own() -> Iterator[Kernel]:
+    """The kernel's IPVS of a namespace with the same addresses."""
+    with kernel(*map(str, INTERFACES)) as own:
+        ip("route add fd00:1::/64 dev eth0", six=True)
+        yield own
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +61,10 @@ def addressed(loaded: Plane) -> Iterator[None]:
 
 DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {
     "memory": (_memory, FEATURES),
-    "ebpf": (_ebpf, frozenset({"marks"})),
+    "ebpf": (_ebpf, frozenset({"fullnat"})),
+    **({"ipvs": (_ipvs, frozenset({"schedulers", "engines"}))} if has_ipvs() else {}),
 }
-"""How to have an empty one for a test, and its features."""
+"""How to have an empty one for a test, and its features. tests/guest has a kernel with IPVS, if this one has none."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -60,4 +60,4 @@ def upgrade() -> None:
 @click.command(add_help_option=False)
 def ipvsadm() -> None:
     """It is run without click; this only stands in the list of commands."""
-    raise UsageError("ipvsadm must be the first word after pylvs")
+    raise UsageError("ipvsadm, ipvsadm-save and ipvsadm-restore must be the first word after pylvs")

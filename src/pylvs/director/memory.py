@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
+    from pylvs.desired import State
     from pylvs.director.knob import KnobValue
     from pylvs.model import Connection, Endpoint, RealServer, ServiceId, VirtualService
 
@@ -44,6 +45,8 @@ class MemoryDirector:
     MTUs of its network devices.
     """
 
+    table_size = rules.USUAL_TABLE_SIZE
+
     def __init__(
         self, interfaces: Iterable[IPv4Interface | IPv6Interface] = (), devices: Mapping[str, int] | None = None
     ) -> None:
@@ -51,8 +54,31 @@ class MemoryDirector:
         self._devices = {"lo": 65536, "eth0": 1500} if devices is None else devices
         self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._entries: dict[ServiceId, _Entry] = {}
+        self._with_local: set[ServiceId] = set()  # those of them that have local addresses
         self._timeouts = Timeouts()
         self._knobs: dict[str, KnobValue] = {}  # those that are not at their default
+
+    def take_over(self, state: State, *, empty: bool = False) -> None:
+        """Hold this, as it is, or its timeouts and knobs only."""
+        for held in () if empty else reversed(state.services):
+            entry = self._entries[held.service.id] = _Entry(held.service)
+            entry.servers = {server.endpoint: server for server in reversed(held.servers)}
+            self._note_local(held.service)
+        self._timeouts = state.timeouts or self._timeouts
+        self._knobs = dict(state.knobs)
+
+    def hold(self) -> None:
+        """There is nobody else."""
+
+    def judge_service(self, service: VirtualService) -> None:
+        """Raises `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
+        rules.check_service(service)
+        rules.check_owned(service, {interface.ip for interface in self._interfaces})
+
+    def judge_server(self, id: ServiceId, server: RealServer, *, new: bool) -> None:
+        """Raises `InvalidOperation`."""
+        if new:
+            rules.check_unicast(server.endpoint.address, self._interfaces)
 
     def begin(self) -> None:
         """Nothing is costly here."""
@@ -72,27 +98,36 @@ class MemoryDirector:
         """Raises `ServiceExists`, `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
         if service.id in self._entries:
             raise ServiceExists
-        rules.check_service(service)
+        self.judge_service(service)
         self._check_local_addresses(service)
         self._entries[service.id] = _Entry(service)
+        self._note_local(service)
 
     def edit_service(self, service: VirtualService) -> None:
         """Raises `NoSuchService`, `SchedulerNotFound`, `InvalidOperation`, `FullnatRefused`."""
         entry = self._entry(service.id)
-        rules.check_service(service)
+        self.judge_service(service)
         self._check_local_addresses(service)
         rules.check_fullnat(service, entry.servers.values())
         entry.service = service
+        self._note_local(service)
 
     def _check_local_addresses(self, service: VirtualService) -> None:
-        rules.check_owned(service, {interface.ip for interface in self._interfaces})
-        others = (entry.service for entry in self._entries.values() if entry.service.id != service.id)
-        rules.check_overlap(service, others)
+        """Among thousands of services there is little to look for where none has local addresses."""
+        near = self._entries if service.local_addresses else self._with_local
+        rules.check_overlap(service, (self._entries[id].service for id in near if id != service.id))
+
+    def _note_local(self, service: VirtualService) -> None:
+        if service.local_addresses:
+            self._with_local.add(service.id)
+        else:
+            self._with_local.discard(service.id)
 
     def delete_service(self, id: ServiceId) -> None:
         """Raises `NoSuchService`."""
         self._entry(id)
         del self._entries[id]
+        self._with_local.discard(id)
 
     def add_server(self, id: ServiceId, server: RealServer) -> None:
         """Raises `ServiceNotDefined`, `DestinationExists`, `OutOfRange`, `InvalidOperation`, `FullnatRefused`."""
@@ -101,7 +136,7 @@ class MemoryDirector:
         if server.endpoint in servers:
             raise DestinationExists
         self._check_synchronised(id, server)
-        rules.check_unicast(server.endpoint.address, self._interfaces)
+        self.judge_server(id, server, new=True)
         rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 
@@ -116,6 +151,7 @@ class MemoryDirector:
         if server.endpoint not in servers:
             raise NoSuchDestination
         self._check_synchronised(id, server)
+        self.judge_server(id, server, new=False)
         rules.check_fullnat(self._entries[id].service, [server])
         servers[server.endpoint] = server
 
@@ -127,6 +163,7 @@ class MemoryDirector:
     def flush(self) -> None:
         """Delete every service."""
         self._entries.clear()
+        self._with_local.clear()
 
     def zero(self, id: ServiceId | None = None) -> None:
         """Nothing is ever counted here, so this only raises `NoSuchService`."""

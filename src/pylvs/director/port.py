@@ -26,6 +26,18 @@ else:
 class Director(Protocol):
     """A table of virtual services and what became of their connections."""
 
+    table_size: int
+    """Of the connection table, as listings have it: IPVS's usual size where it means nothing."""
+
+    def hold(self) -> None:
+        """From here on nobody else changes the table until this director is closed."""
+
+    def judge_service(self, service: VirtualService) -> None:
+        """Refuse, as `add_service` would, what this director could not have, whatever else is in its table."""
+
+    def judge_server(self, id: ServiceId, server: RealServer, *, new: bool) -> None:
+        """The same for a server: a new one, or an edited one."""
+
     def begin(self) -> None:
         """Many changes follow: what is costly of them may wait for `commit`, packets may see them only then."""
 

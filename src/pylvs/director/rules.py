@@ -28,6 +28,9 @@ MOST_LOCAL_ADDRESSES = 31
 LOCAL_PORTS = range(1024, 32768)
 """The ports that FULLNAT uses of a local address, unless the knobs local_port_first and local_port_last say others."""
 
+USUAL_TABLE_SIZE = 4096
+"""Of the kernel's connection table, which every listing tells."""
+
 _TICKS_PER_SECOND = 250
 
 _ETHERNET, _LARGEST_DATAGRAM, _LEAST_OF_BACKUP = 1500, 65535, 1024

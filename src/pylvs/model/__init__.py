@@ -1,7 +1,7 @@
 """The nouns of LVS as frozen values: endpoint, virtual service, real server, connection, counters, snapshot."""
 
 from pylvs.model.address import Endpoint, IPAddress, parse_address
-from pylvs.model.connection import Connection
+from pylvs.model.connection import Connection, EngineConnection
 from pylvs.model.server import ForwardingMethod, RealServer, Tunnel, TunnelChecksum, TunnelType
 from pylvs.model.service import FirewallMark, Protocol, ServiceId, VirtualAddress, VirtualService
 from pylvs.model.snapshot import Counters, ServerSnapshot, ServiceSnapshot, Timeouts
@@ -12,6 +12,7 @@ __all__ = [
     "Connection",
     "Counters",
     "Endpoint",
+    "EngineConnection",
     "FirewallMark",
     "ForwardingMethod",
     "IPAddress",

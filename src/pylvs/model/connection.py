@@ -20,3 +20,10 @@ class Connection(Value):
     server: Endpoint
     state: str
     expires: int
+
+
+class EngineConnection(Connection):
+    """One by which a persistence engine knows a client: the engine's name, and what it goes by (a Call-ID, say)."""
+
+    engine: str
+    engine_data: str

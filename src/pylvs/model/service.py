@@ -22,6 +22,9 @@ class VirtualAddress(Value):
     protocol: Protocol
     endpoint: Endpoint
 
+    def __str__(self) -> str:
+        return f"{self.protocol.name} {self.endpoint}"
+
     @property
     def family(self) -> int:
         """4 or 6."""
@@ -33,6 +36,9 @@ class FirewallMark(Value):
 
     mark: int
     family: int = 4
+
+    def __str__(self) -> str:
+        return f"FWM {self.mark}" + (" IPv6" if self.family == 6 else "")
 
 
 ServiceId = VirtualAddress | FirewallMark

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pylvs.model import EngineConnection
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,15 +18,18 @@ _HEADER_WITH_ENGINE = f"{_COLUMNS}{'destination':18} {'pe name':16} pe_data\n"
 
 
 def connections(entries: Iterable[Connection], name: Name, *, persistence_engine: bool = False) -> Iterator[str]:
-    """Text piece by piece, for there may be millions. No director has data of a persistence engine to show yet."""
+    """Text piece by piece, for there may be millions; if asked for, with what persistence engines know them by."""
     yield _TITLE + (_HEADER_WITH_ENGINE if persistence_engine else _HEADER)
     for entry in entries:
-        yield _line(entry, name)
+        if persistence_engine and isinstance(entry, EngineConnection):
+            yield f"{_columns(entry, name, 18)} {entry.engine:16} {entry.engine_data}\n"
+        else:
+            yield f"{_columns(entry, name)}\n"
 
 
-def _line(entry: Connection, name: Name) -> str:
+def _columns(entry: Connection, name: Name, server_width: int = 0) -> str:
     minutes, seconds = divmod(entry.expires, 60)
     client, virtual, server = (name(end, entry.protocol) for end in (entry.client, entry.virtual, entry.server))
     protocol = entry.protocol.name if entry.protocol else "IP"
     left = f"{protocol:3} {minutes:02}:{seconds:02}  {entry.state:11}"
-    return f"{left} {client:18} {virtual:18} {server}\n"
+    return f"{left} {client:18} {virtual:18} {server.ljust(server_width)}"

@@ -16,6 +16,12 @@ def flag_names(scheduler: str, flags: int) -> str:
     return ",".join(name for name, bit in _OWN_BITS.get(scheduler, _BITS).items() if flags & bit)
 
 
+def all_flag_names(scheduler: str, flags: int) -> str:
+    """The same, with every bit: one without a name of the scheduler's has its common one."""
+    names = {bit: name for name, bit in (_BITS | _OWN_BITS.get(scheduler, {})).items()}
+    return ",".join(name for bit, name in names.items() if flags & bit)
+
+
 def flag_bits(names: str, scheduler: str) -> int:
     """The bits of `flag,flag`; raises `UsageError` for a name unknown or of another scheduler."""
     bits = 0

@@ -1,4 +1,7 @@
-"""How knobs are shown: as sysctl(8) does, as a table for people, and for programs."""
+"""How knobs are shown: as sysctl(8) does, as a table for people, and for programs.
+
+`kernel` says that they are the kernel's: there all of them have an effect.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +18,33 @@ def line(name: str, value: KnobValue) -> str:
     return f"{knob.PREFIX}{name} = {knob.text(value)}"
 
 
-def show(values: Mapping[str, KnobValue]) -> None:
+def show(values: Mapping[str, KnobValue], *, kernel: bool = False) -> None:
     """A table on a terminal; in a pipe or a file the lines of sysctl(8), which it also reads."""
     from pylvs.views.lab import console, table
 
     out = console()
     if out.is_terminal:
-        out.print(table(_COLUMNS, rows(values), out))
+        out.print(table(_COLUMNS, rows(values, kernel=kernel), out))
         return
     for name, value in values.items():
         print(line(name, value))
 
 
-def rows(values: Mapping[str, KnobValue]) -> Iterator[tuple[str, str, str, str]]:
+def rows(values: Mapping[str, KnobValue], *, kernel: bool = False) -> Iterator[tuple[str, str, str, str]]:
     """Changed values stand out."""
     defaults = knob.defaults()
     for name, value in values.items():
         shown = knob.text(value) if value == defaults[name] else f"[bold]{knob.text(value)}[/bold]"
-        yield name, shown, knob.text(defaults[name]), meaning(knob.KNOBS[name])
+        yield name, shown, knob.text(defaults[name]), meaning(knob.KNOBS[name], kernel=kernel)
 
 
-def meaning(each: Knob) -> str:
+def meaning(each: Knob, *, kernel: bool = False) -> str:
     """One line, with why it has no effect where it has none."""
-    return f"{each.meaning} (no effect: {each.without_effect})" if each.without_effect else each.meaning
+    why_not = "" if kernel else each.without_effect
+    return f"{each.meaning} (no effect: {why_not})" if why_not else each.meaning
 
 
-def as_fields(values: Mapping[str, KnobValue]) -> dict[str, dict[str, object]]:
+def as_fields(values: Mapping[str, KnobValue], *, kernel: bool = False) -> dict[str, dict[str, object]]:
     """For JSON, by name."""
     defaults = knob.defaults()
     return {
@@ -48,8 +52,8 @@ def as_fields(values: Mapping[str, KnobValue]) -> dict[str, dict[str, object]]:
             "value": value,
             "default": defaults[name],
             "meaning": knob.KNOBS[name].meaning,
-            "has_effect": not knob.KNOBS[name].without_effect,
-            "why_not": knob.KNOBS[name].without_effect or None,
+            "has_effect": kernel or not knob.KNOBS[name].without_effect,
+            "why_not": None if kernel else knob.KNOBS[name].without_effect or None,
         }
         for name, value in values.items()
     }

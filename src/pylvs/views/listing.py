@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from pylvs.model import Counters, ServerSnapshot, ServiceId, ServiceSnapshot, Tunnel, VirtualService
     from pylvs.views.endpoint import Name
 
-TITLE = "IP Virtual Server version 1.2.1 (size=4096)\n"
+
+def title(size: int) -> str:
+    """The first line; `size` is that of the connection table."""
+    return f"IP Virtual Server version 1.2.1 (size={size})\n"
+
 
 METHODS = {
     ForwardingMethod.NAT: "Masq",

@@ -24,7 +24,7 @@ class Closing(MemoryDirector):
 @pytest.fixture
 def director(monkeypatch: pytest.MonkeyPatch) -> Closing:
     made = Closing()
-    monkeypatch.setattr(sysctl, "EbpfDirector", lambda: made)
+    monkeypatch.setattr(sysctl, "open_director", lambda _: made)
     return made
 
 

@@ -36,7 +36,7 @@ def run(
     without one.
     """
     for stream in (stdin, stdout, stderr):
-        _take_bytes_as_they_are(stream)
+        take_bytes_as_they_are(stream)
     try:
         director = open_director()
     except PylvsError as error:
@@ -51,7 +51,7 @@ def run(
     return status
 
 
-def _take_bytes_as_they_are(stream: TextIO) -> None:
+def take_bytes_as_they_are(stream: TextIO) -> None:
     """A line ends at a newline only, and what is not UTF-8 comes out as it went in."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")

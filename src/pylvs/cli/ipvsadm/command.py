@@ -10,7 +10,7 @@ from pylvs.errors import NoSuchService, NotYetSupported, PylvsError, Refused, Us
 from pylvs.model.value import Value
 from pylvs.views.daemon import daemon_line
 from pylvs.views.endpoint import numeric
-from pylvs.views.listing import FORMS, TITLE, listing
+from pylvs.views.listing import FORMS, listing, title
 from pylvs.views.order import servers_in_order, services_in_order
 
 TYPE_CHECKING = False
@@ -44,7 +44,10 @@ def run_line(line: Sequence[str], session: Session) -> int:
     except Answered:
         return 0
     except UsageError as error:
-        return _tell(error, error.exit_code, session)
+        _tell(error, error.exit_code, session)
+        if error.hint:
+            session.stderr.write(f"{error.hint}\n")
+        return error.exit_code
     except PylvsError as error:
         _tell(error, _REFUSED, session)
         if error.hint:
@@ -59,8 +62,13 @@ def _perform(line: Sequence[str], session: Session, *, restoring: bool = False) 
         if request.command == "restore":
             if restoring:
                 raise TryHelp
-            return _restore(session)
-        _COMMANDS[request.command](session, request)
+            return _restore(session, request)
+        if "dry-run" in request.given:
+            from pylvs.cli.ipvsadm.whole import dry_run
+
+            dry_run(line, session, request, _do)
+        else:
+            _do(session, request)
     except UnreadableOption as error:
         return _tell(error, error.exit_code, session)
     except Refused as error:
@@ -73,7 +81,24 @@ def _tell(error: PylvsError, status: int, session: Session) -> int:
     return status
 
 
-def _restore(session: Session) -> int:
+def _do(session: Session, request: Request) -> None:
+    _COMMANDS[request.command](session, request)
+
+
+def _restore(session: Session, request: Request) -> int:
+    if "atomic" in request.given:
+        from pylvs.cli.ipvsadm.whole import restore_whole
+
+        restore_whole(session, _do, dry="dry-run" in request.given)
+        return 0
+    if "dry-run" in request.given:
+        from pylvs.cli.ipvsadm.whole import restore_dry
+
+        return restore_dry(session, _restore_lines)
+    return _restore_lines(session)
+
+
+def _restore_lines(session: Session) -> int:
     """Every line through the same director; the last one's status counts."""
     from pylvs.cli.ipvsadm.restore import command_lines
 
@@ -119,6 +144,19 @@ def _set(session: Session, request: Request) -> None:
     session.director.set_timeouts(request.timeouts)
 
 
+def _sysctl(session: Session, request: Request) -> None:
+    from pylvs.director import knob
+
+    name, _, value = request.knob.partition("=")
+    which = knob.named(name)
+    current = session.director.knobs()[which.name]
+    session.director.set_knobs({which.name: knob.parsed(which, value.replace(",", " "), current)})
+
+
+def _mark(_: Session, __: Request) -> None:
+    """It is for those who take the whole file."""
+
+
 def _zero(session: Session, request: Request) -> None:
     session.director.zero(request.id if "service-address" in request.given else None)
 
@@ -134,12 +172,22 @@ def _stop_daemon(session: Session, request: Request) -> None:
 def _save(session: Session, request: Request) -> None:
     from pylvs.views.saved import saved
 
-    session.stdout.write(saved(_sorted(session.director.services()), _name(session, request)))
+    services, name = _sorted(session.director.services()), _name(session, request)
+    if "full" not in request.given:
+        session.stdout.write(saved(services, name))
+        return
+    from pylvs.views.step import knob_line, timeouts_text
+
+    knobs = (f"{knob_line(*one)}\n" for one in session.director.knobs().items())
+    timeouts = timeouts_text(session.director.timeouts())
+    session.stdout.writelines(("--begin\n", *knobs, f"{timeouts}\n", saved(services, name, whole=True), "--end\n"))
 
 
 def _list(session: Session, request: Request) -> None:
     given = request.given
-    if "connection" in given:
+    if "json" in given:
+        _list_json(session, request)
+    elif "connection" in given:
         _list_connections(session, request)
     elif "service-address" in given:
         _list_services(session, request, [_one_service(session, request)])
@@ -150,8 +198,26 @@ def _list(session: Session, request: Request) -> None:
         _list_daemons(session)
     else:
         services = _counted(session, request)
-        session.stdout.write(TITLE)
+        session.stdout.write(title(session.director.table_size))
         _list_services(session, request, services if "nosort" in given else services_in_order(services))
+
+
+def _list_json(session: Session, request: Request) -> None:
+    """What would be listed, as JSON."""
+    from pylvs.views import as_json
+
+    given, director, write = request.given, session.director, session.stdout.writelines
+    if "connection" in given:
+        write(as_json.connections_json(director.connections()))
+    elif "timeout" in given:
+        write(as_json.timeouts_json(director.timeouts()))
+    elif "daemon" in given:
+        write(as_json.daemons_json({**vars(daemon), "group": str(daemon.group)} for daemon in director.daemons()))
+    else:
+        one = "service-address" in given
+        services = [_one_service(session, request)] if one else _counted(session, request)
+        in_order = services if "nosort" in given else _sorted(services)
+        write(as_json.services_json(in_order, rates=_count(request) == "rate"))
 
 
 def _list_daemons(session: Session) -> None:
@@ -244,6 +310,9 @@ _COMMANDS: dict[str, Callable[[Session, Request], None]] = {
     "start-daemon": _start_daemon,
     "stop-daemon": _stop_daemon,
     "save": _save,
+    "begin": _mark,
+    "end": _mark,
+    "sysctl": _sysctl,
     "zero": _zero,
     "help": _help,
     "version": _version,

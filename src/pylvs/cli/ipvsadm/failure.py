@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pylvs.errors import UsageError
+from pylvs.errors import PylvsError, Refused, UsageError
 
 
 class TryHelp(UsageError):
@@ -24,6 +24,14 @@ class NothingToList(UsageError):
     """The one service that was to be listed is not there. It ends a --restore as well."""
 
     exit_code = 1
+
+
+class WrongLine(UsageError):
+    """A line of what is restored as a whole; so nothing is."""
+
+    def __init__(self, number: int, error: PylvsError) -> None:
+        super().__init__(f"line {number}: {str(error).strip()}; nothing was changed", hint=error.hint)
+        self.exit_code = error.exit_code if isinstance(error, (UsageError, Refused)) else Refused.exit_code
 
 
 class Answered(Exception):

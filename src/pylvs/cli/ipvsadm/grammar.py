@@ -60,6 +60,9 @@ COMMANDS = (
     Command("stop-daemon", "", "stop-daemon", "stop a connection sync daemon", Takes.ARGUMENT),
     Command("restore", "R", "restore", "read commands from standard input, one a line"),
     Command("save", "S", "save", "print the table as commands for --restore"),
+    Command("begin", "", "begin", "nothing: what follows belongs together up to --end (not in ipvsadm)"),
+    Command("end", "", "end", "nothing: where a file has --begin, it was cut off without this (not in ipvsadm)"),
+    Command("sysctl", "", "sysctl", "set a knob, NAME=VALUE; see `pylvs sysctl` (not in ipvsadm)", Takes.ARGUMENT),
     Command("zero", "Z", "zero", "set the counters of one service, or of all, to zero"),
     Command("help", "h", "help", "print the help"),
     Command("version", "v", "version", "print the version"),
@@ -111,6 +114,10 @@ OPTIONS = (
     Option("tun-csum", "", _NO, "tun-csum", "tunnel with checksums"),
     Option("tun-remcsum", "", _NO, "tun-remcsum", "tunnel with remote checksum offload"),
     Option("local-address", "", _ARG, "local-address", "FULLNAT's local addresses A[,B...] (not in ipvsadm)"),
+    Option("json", "", _NO, "json", "print JSON (not in ipvsadm; see docs/ipvsadm.schema.json)"),
+    Option("full", "", _NO, "full", "save thresholds, timeouts and knobs, too (not in ipvsadm)"),
+    Option("atomic", "", _NO, "atomic", "the whole table becomes what is read, or nothing changes (not in ipvsadm)"),
+    Option("dry-run", "", _NO, "dry-run", "change nothing: print what would change, as commands (not in ipvsadm)"),
 )
 
 WORDS = (
@@ -118,10 +125,11 @@ WORDS = (
     *("forwarding-method", "weight", "u-threshold", "l-threshold", "mcast-interface", "timeout", "daemon", "stats"),
     *("rate", "thresholds", "persistent-conn", "nosort", "syncid", "exact", "ops", "pe", "sched-flags"),
     *("mcast-group", "mcast-port", "mcast-ttl", "sync-maxlen", "tun-info", "tun-type", "tun-port", "tun-nocsum"),
-    *("tun-csum", "tun-remcsum", "local-address"),
+    *("tun-csum", "tun-remcsum", "local-address", "json", "full", "atomic", "dry-run"),
 )
 """Options in the order that they are checked in: the first thing wrong is what the user is told."""
 
+_DRY = ("dry-run",)
 _ABOUT_SERVICE = ("scheduler", "persistent", "netmask", "ops", "pe", "sched-flags", "local-address")
 TUNNEL_WORDS = ("tun-type", "tun-port", "tun-nocsum", "tun-csum", "tun-remcsum")
 _ABOUT_SERVER = ("forwarding-method", "weight", "u-threshold", "l-threshold", *TUNNEL_WORDS)
@@ -130,23 +138,26 @@ COUNTS = ("stats", "rate", "thresholds", "persistent-conn", "tun-info")
 _ABOUT_DAEMON = ("mcast-interface", "syncid", "mcast-group", "mcast-port", "mcast-ttl", "sync-maxlen")
 
 LEGAL = {
-    "add-service": Legal(needs=("service-address",), may=_ABOUT_SERVICE),
-    "edit-service": Legal(needs=("service-address",), may=_ABOUT_SERVICE),
-    "delete-service": Legal(needs=("service-address",)),
-    "flush": Legal(),
+    "add-service": Legal(needs=("service-address",), may=(*_ABOUT_SERVICE, *_DRY)),
+    "edit-service": Legal(needs=("service-address",), may=(*_ABOUT_SERVICE, *_DRY)),
+    "delete-service": Legal(needs=("service-address",), may=_DRY),
+    "flush": Legal(may=_DRY),
     "list": Legal(
-        may=("numeric", "nosort", "syncid", "exact", *COUNTS),
+        may=("numeric", "nosort", "syncid", "exact", *COUNTS, "json"),
         one_of=("connection", "service-address", "timeout", "daemon"),
     ),
-    "add-server": Legal(needs=("service-address", "real-server"), may=_ABOUT_SERVER),
-    "delete-server": Legal(needs=("service-address", "real-server")),
-    "edit-server": Legal(needs=("service-address", "real-server"), may=_ABOUT_SERVER),
-    "set": Legal(),
-    "start-daemon": Legal(may=_ABOUT_DAEMON),
-    "stop-daemon": Legal(may=("syncid",)),
-    "restore": Legal(),
-    "save": Legal(may=("numeric",)),
-    "zero": Legal(may=("service-address",)),
+    "add-server": Legal(needs=("service-address", "real-server"), may=(*_ABOUT_SERVER, *_DRY)),
+    "delete-server": Legal(needs=("service-address", "real-server"), may=_DRY),
+    "edit-server": Legal(needs=("service-address", "real-server"), may=(*_ABOUT_SERVER, *_DRY)),
+    "set": Legal(may=_DRY),
+    "start-daemon": Legal(may=(*_ABOUT_DAEMON, *_DRY)),
+    "stop-daemon": Legal(may=("syncid", *_DRY)),
+    "restore": Legal(may=("atomic", *_DRY)),
+    "save": Legal(may=("numeric", "full")),
+    "begin": Legal(),
+    "end": Legal(),
+    "sysctl": Legal(may=_DRY),
+    "zero": Legal(may=("service-address", *_DRY)),
 }
 """The options of each command. (`sort` and `ipv6` are not checked: they go with anything.)"""
 

@@ -15,7 +15,7 @@ def number(text: str) -> int | None:
         digits = digits[1:]
     if not (digits.isascii() and digits.isdigit()):
         return None
-    value = int(text) if len(digits) < 20 else _LONG
+    value = int(text) if len(digits.lstrip("0")) < 20 else _LONG
     return value if -_LONG <= value < _LONG else None
 
 

@@ -75,6 +75,8 @@ def read(line: Sequence[str], names: Names) -> Request:
     request = Request(command.word)
     if command.word in AT_ONCE:
         return request
+    if command.word == "sysctl":
+        request.knob = role or ""
     if command.word in _ROLES:
         request.daemon = request.daemon.replace(role=_ROLES[command.word](role or ""))
     for option, argument in options:

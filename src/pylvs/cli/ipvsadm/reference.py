@@ -20,7 +20,17 @@ _INTRODUCTION = """\
 The command line of ipvsadm 1.31: the same words, output, messages and exit status, over pylvs's own data plane. Exit
 status 2 is an error in the command line, 255 one of the table (or an option that cannot be read), 1 a service to list
 that is not there. The command comes first; of several options that share a name in the second table only one may be
-given. Two options are pylvs's own: `--fullnat` for servers, and `--local-address` for their service.
+given. What ipvsadm does not have says so: `--fullnat` and `--local-address`, and what follows.
+
+- `--json` with `-L`: the listing as JSON, always in numbers. Its form is [ipvsadm.schema.json](ipvsadm.schema.json):
+  what is there keeps its name and meaning; more may be added.
+- `-S --full` also saves thresholds, timeouts and knobs; `-R` reads both forms. Its first line is `--begin`, at which
+  ipvsadm itself stops before anything is changed, and its last `--end`, so that a file that was cut off is known.
+- `-R --atomic` reads all of standard input first. What is wrong there is told with its line, and nothing is changed.
+  Else the table becomes what was read, by the fewest steps: what stays is not touched, with its connections,
+  and no service is without its servers meanwhile. A step that is refused undoes those before it. Lines that
+  begin with `#` are comments. Timeouts and knobs that are not mentioned stay.
+- `--dry-run` with every command that changes something: nothing is changed; what would be is printed as commands.
 """
 
 _LEGEND = "**needed**, may be given, *only one of these*"

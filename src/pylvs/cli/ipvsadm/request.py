@@ -37,7 +37,7 @@ class Request:
     """
 
     __slots__ = (
-        *("command", "given", "timeouts"),
+        *("command", "given", "timeouts", "knob"),
         *("protocol", "address", "port", "mark", "mark_family"),
         *("scheduler", "flag_names", "flags", "persistence", "netmask", "persistence_engine"),
         "local_addresses",
@@ -50,6 +50,7 @@ class Request:
         self.command = command
         self.given: set[str] = set()
         self.timeouts = _AS_THEY_ARE
+        self.knob = ""
         self.protocol: Protocol | None = None
         self.address: IPAddress = _UNSPECIFIED
         self.port = 0

@@ -12,14 +12,19 @@ _BLANKS = str.maketrans("\t\r\n", "   ")
 
 def command_lines(text: Iterable[str]) -> Iterator[list[str]]:
     """The words of each line that has any. `ipvsadm` does not count as one, wherever it stands."""
-    for line in text:
+    return (words for _, words in numbered_lines(text))
+
+
+def numbered_lines(text: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """The same with the numbers of the lines, from 1."""
+    for number, line in enumerate(text, 1):
         words = [word for word in line.translate(_BLANKS).split(" ") if word and word != "ipvsadm"]
         if "\0" in line:
             words = [word.partition("\0")[0] for word in words]
         if len(line) > _LONGEST_WORD:
             words = [piece for word in words for piece in _pieces(word)]
         if words:
-            yield words
+            yield number, words
 
 
 def _pieces(word: str) -> Iterator[str]:

@@ -72,6 +72,8 @@ class Waiting(Value):
 class EbpfDirector:
     """The director of the network namespace that this process is in."""
 
+    table_size = rules.USUAL_TABLE_SIZE
+
     def __init__(
         self,
         *,
@@ -267,6 +269,16 @@ class EbpfDirector:
         if own or self._scheduler_of(number) != service.scheduler:
             self._set_scheduler(number, service.scheduler, own)
 
+    def hold(self) -> None:
+        """Take the lock; where nothing is loaded, there is nothing to hold."""
+        if self._live is not None:
+            self.loaded()
+
+    def judge_service(self, service: VirtualService) -> None:
+        """Raises `SchedulerNotFound`, `NotYetSupported`, `InvalidOperation`, `FullnatRefused`, ..."""
+        number = self._find(service.id)
+        self._check_service(service, () if number is None else self._service_servers(number), number)
+
     def _check_service(
         self, service: VirtualService, servers: Sequence[RealServer], number: int | None = None
     ) -> Waiting | None:
@@ -448,9 +460,7 @@ class EbpfDirector:
         if registry.find_server(number, server.endpoint) is not None:
             raise DestinationExists
         self._check_synchronised(id, server)
-        way = self._lookups.way(server.endpoint.address)
-        _check_address(server.endpoint.address, way)
-        limit.check_server(id, server, way)
+        way = self._judged_way(id, server, new=True)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         own = self._asked_again(number, (server, *taken.servers))
@@ -469,8 +479,7 @@ class EbpfDirector:
         if slot is None:
             raise NoSuchDestination
         self._check_synchronised(id, server)
-        way = self._lookups.way(server.endpoint.address)
-        limit.check_server(id, server, way)
+        way = self._judged_way(id, server, new=False)
         pool = self._checked_pool(registry, number, server, way)
         taken = self._taken(number)
         own = self._asked_again(
@@ -480,6 +489,17 @@ class EbpfDirector:
         registry.write_server(slot, server, way, pool)
         self._settle()
         self._reschedule(number, taken, own)
+
+    def judge_server(self, id: ServiceId, server: RealServer, *, new: bool) -> None:
+        """Raises `InvalidOperation`, `NotYetSupported`, `TunnelRefused`."""
+        self._judged_way(id, server, new=new)
+
+    def _judged_way(self, id: ServiceId, server: RealServer, *, new: bool) -> Way:
+        way = self._lookups.way(server.endpoint.address)
+        if new:
+            _check_address(server.endpoint.address, way)
+        limit.check_server(id, server, way)
+        return way
 
     def _expect_answers(self, server: RealServer, way: Way) -> None:
         """What a program on the director answers as a real server of NAT is to be seen on its way out."""

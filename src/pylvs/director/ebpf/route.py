@@ -1,39 +1,28 @@
-"""What the kernel says of addresses: its own ones, and the way to others. By netlink, without a library.
-
-Importing pyroute2 would take ten times as long as everything else that adding a server takes.
-"""
+"""What the kernel says of addresses: its own ones, and the way to others."""
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
-from socket import AF_INET, AF_INET6, AF_NETLINK, AF_UNSPEC, NETLINK_ROUTE, SOCK_RAW, socket
+from socket import AF_INET, AF_INET6, AF_UNSPEC, NETLINK_ROUTE
 
+from pylvs.director.netlink import DUMP, Netlink, attribute, attributes
 from pylvs.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pylvs.model import IPAddress
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
 _ROUTE = struct.Struct("=8BI")
 _ADDRESS = struct.Struct("=4BI")
 _LINK = struct.Struct("=BBHiII")
-_REQUEST, _DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
 _GETLINK, _GETADDR, _GETROUTE = 18, 22, 26
 _IFLA_MTU, _RTAX_MTU = 4, 2
 _RTA_DST, _RTA_OIF, _RTA_PREFSRC, _RTA_METRICS = 1, 4, 7, 8
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _UNICAST, _LOCAL, _BROADCAST, _ANYCAST = 1, 2, 3, 4
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
-_LARGEST = 1 << 16
 
 
 class Way(Value):
@@ -86,20 +75,18 @@ def _forwards(version: int) -> bool:
 
 def way_to(address: IPAddress) -> Way:
     """Ask the routing table for one address; where it has no route, the way leads nowhere."""
-    size = len(address.packed)
-    route = _ROUTE.pack(_FAMILIES[address.version], 8 * size, 0, 0, 0, 0, 0, 0, 0)
-    request = route + _ATTRIBUTE.pack(_ATTRIBUTE.size + size, _RTA_DST) + address.packed
+    route = _ROUTE.pack(_FAMILIES[address.version], 8 * len(address.packed), 0, 0, 0, 0, 0, 0, 0)
     try:
-        answer = next(_ask(_GETROUTE, request))
+        answer = _ask(_GETROUTE, route + attribute(_RTA_DST, address.packed))[0]
     except OSError:
         return Way()
-    attributes = _attributes(answer[_ROUTE.size :])
+    found = attributes(answer[_ROUTE.size :])
     kind = answer[7]
-    source = attributes.get(_RTA_PREFSRC)
+    source = found.get(_RTA_PREFSRC)
     if kind not in (_UNICAST, _LOCAL, _BROADCAST, _ANYCAST):  # a route that says: there is none
         return Way()
-    interface = int.from_bytes(attributes.get(_RTA_OIF, b""), "little")
-    mtu = _attributes(attributes.get(_RTA_METRICS, b"")).get(_RTAX_MTU, b"")
+    interface = int.from_bytes(found.get(_RTA_OIF, b""), "little")
+    mtu = attributes(found.get(_RTA_METRICS, b"")).get(_RTAX_MTU, b"")
     return Way(
         kind == _LOCAL,
         kind == _BROADCAST,
@@ -112,18 +99,18 @@ def way_to(address: IPAddress) -> Way:
 def _mtu_of(interface: int) -> int:
     """0 where it is gone meanwhile, as a route by no interface has none."""
     try:
-        answer = next(_ask(_GETLINK, _LINK.pack(AF_UNSPEC, 0, 0, interface, 0, 0)))
+        answer = _ask(_GETLINK, _LINK.pack(AF_UNSPEC, 0, 0, interface, 0, 0))[0]
     except OSError:
         return 0
-    return int.from_bytes(_attributes(answer[_LINK.size :]).get(_IFLA_MTU, b""), "little")
+    return int.from_bytes(attributes(answer[_LINK.size :]).get(_IFLA_MTU, b""), "little")
 
 
 def own_addresses() -> frozenset[IPAddress]:
     """Every address of every interface of this network namespace."""
     found = set()
-    for message in _ask(_GETADDR, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0), _DUMP):
-        attributes = _attributes(message[_ADDRESS.size :])
-        found.add(_address(attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]))
+    for message in _ask(_GETADDR, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0), DUMP):
+        said = attributes(message[_ADDRESS.size :])
+        found.add(_address(said.get(_IFA_LOCAL) or said[_IFA_ADDRESS]))
     return frozenset(found)
 
 
@@ -131,36 +118,6 @@ def _address(packed: bytes) -> IPAddress:
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
 
 
-def _ask(kind: int, request: bytes, flags: int = 0) -> Iterator[bytes]:
-    """The bodies of the kernel's answers; raises `OSError`."""
-    with socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) as asked:
-        asked.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | flags, 0, 0) + request)
-        more = True
-        while more:
-            data = asked.recv(_LARGEST)
-            if not data:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            for answered, body in _messages(data):
-                if answered == _ERROR:
-                    number = -int.from_bytes(body[:4], "little", signed=True)
-                    raise OSError(number, os.strerror(number))
-                if answered == _DONE:
-                    return
-                yield body
-            more = bool(flags & _DUMP)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
-        yield kind, data[_HEADER.size : length]
-        data = data[-(-length // 4) * 4 :]
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        found[kind] = data[_ATTRIBUTE.size : length]
-        data = data[-(-length // 4) * 4 :]
-    return found
+def _ask(kind: int, request: bytes, flags: int = 0) -> list[bytes]:
+    with Netlink(NETLINK_ROUTE) as kernel:
+        return kernel.ask(kind, request, flags)
