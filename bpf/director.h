@@ -8,7 +8,7 @@
 #include "kernel.h"
 
 /* Says which layouts the maps have. Raise it with every change to a struct below: `pylvs upgrade` compares it. */
-enum { ABI_VERSION = 2 };
+enum { ABI_VERSION = 3 };
 
 enum {
 	DEFAULT_BUCKETS = 1 << 16,
@@ -187,6 +187,21 @@ struct statistics {
 	__u64 in_bytes;
 	__u64 out_bytes;
 };
+
+/* What a rate is in: 1024ths of connections and packets a second, 32nds of bytes. */
+enum { RATE_COUNT_SHIFT = 10, RATE_BYTE_SHIFT = 5 };
+
+struct rate {
+	struct statistics last; /* what there was when it was last looked at */
+	struct statistics rate;
+};
+
+/* Names a connection to be ended: its client side's slot, and the high half of the control word there. */
+struct named {
+	__u32 slot;
+	__u32 use;
+};
+enum { ENDINGS_AT = 16, ENDINGS = 128 }; /* where they are in a frame, and how many */
 
 /* Local addresses, as numbers of `locals`. */
 struct pool {
@@ -372,7 +387,7 @@ struct early_fragment {
 	__u8 frame[EARLY_SIZE];
 };
 
-enum event_kind { EVENT_SCHEDULED, EVENT_EXPIRED, EVENT_EVICTED, EVENT_DROPPED };
+enum event_kind { EVENT_SCHEDULED, EVENT_EXPIRED, EVENT_EVICTED, EVENT_DROPPED, EVENT_DELETED };
 
 /* What `pylvs watch` shows. What does not apply is zero. */
 struct event {

@@ -20,3 +20,8 @@ class Connection(Value):
     server: Endpoint
     state: str
     expires: int
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it is no connection, but what keeps a client at its server."""
+        return self.state in ("NONE", "ASSURED") and not self.client.port

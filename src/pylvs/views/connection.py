@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pylvs.views.endpoint import numeric
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +22,11 @@ def connections(entries: Iterable[Connection], name: Name, *, persistence_engine
     yield _TITLE + (_HEADER_WITH_ENGINE if persistence_engine else _HEADER)
     for entry in entries:
         yield _line(entry, name)
+
+
+def numeric_connections(entries: Iterable[Connection]) -> Iterator[str]:
+    """The same in numbers."""
+    return connections(entries, numeric)
 
 
 def _line(entry: Connection, name: Name) -> str:

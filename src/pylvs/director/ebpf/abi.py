@@ -11,7 +11,7 @@ from enum import IntEnum
 c_uint16_be = c_uint16.__ctype_be__
 c_uint32_be = c_uint32.__ctype_be__
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 DEFAULT_BUCKETS = 65536
 DEFAULT_SERVICES = 4096
 DEFAULT_SERVERS = 16384
@@ -33,6 +33,10 @@ TICK_NS = 125000000
 STATE_SLOTS = 32
 TEMPLATE_PROTOCOL = 64
 NAME_SIZE = 16
+RATE_COUNT_SHIFT = 10
+RATE_BYTE_SHIFT = 5
+ENDINGS_AT = 16
+ENDINGS = 128
 KNOB_SLOTS = 64
 LOAD_ACTIVE = 4294967296
 LOAD_INACTIVE = 1
@@ -215,6 +219,7 @@ class EventKind(IntEnum):
     EXPIRED = 1
     EVICTED = 2
     DROPPED = 3
+    DELETED = 4
 
 
 class XdpSending(IntEnum):
@@ -375,6 +380,30 @@ class Statistics(Structure):
         ("out_packets", c_uint64),
         ("in_bytes", c_uint64),
         ("out_bytes", c_uint64),
+    )
+
+
+class Rate(Structure):
+    """struct rate: 80 bytes"""
+
+    last: Statistics
+    rate: Statistics
+
+    _fields_ = (
+        ("last", Statistics),
+        ("rate", Statistics),
+    )
+
+
+class Named(Structure):
+    """struct named: 8 bytes"""
+
+    slot: int
+    use: int
+
+    _fields_ = (
+        ("slot", c_uint32),
+        ("use", c_uint32),
     )
 
 
