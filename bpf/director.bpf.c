@@ -4,6 +4,7 @@
 #include "forward_xdp.h"
 #include "short_way.h"
 #include "schedule_icmp.h"
+#include "ending.h"
 #include "sweep.h"
 #include "take_over.h"
 
@@ -338,6 +339,25 @@ int sweep_now(struct __sk_buff *skb __unused)
 	for (__u32 part = 0; part < SWEEP_TICKS; part++)
 		sweep_now_part(part);
 	return 0;
+}
+
+/* For tests, which stop the clock: two seconds of rates. */
+SEC("tc")
+int estimate_now(struct __sk_buff *skb __unused)
+{
+	for (__u32 part = 0; part < ESTIMATE_TICKS; part++)
+		estimate_part(part);
+	return 0;
+}
+
+/* End the connections that the frame names; the result is how many of them were there. */
+SEC("tc")
+int end_connections(struct __sk_buff *skb)
+{
+	int ended = 0;
+	for (__u32 i = 0; i < ENDINGS; i++)
+		ended += end_named(skb, ENDINGS_AT + i * sizeof(struct named));
+	return ended;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

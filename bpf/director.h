@@ -209,6 +209,21 @@ struct statistics {
 	__u64 out_bytes;
 };
 
+/* What a rate is in: 1024ths of connections and packets a second, 32nds of bytes. */
+enum { RATE_COUNT_SHIFT = 10, RATE_BYTE_SHIFT = 5 };
+
+struct rate {
+	struct statistics last; /* what there was when it was last looked at */
+	struct statistics rate;
+};
+
+/* Names a connection to be ended: its client side's slot, and the high half of the control word there. */
+struct named {
+	__u32 slot;
+	__u32 use;
+};
+enum { ENDINGS_AT = 16, ENDINGS = 128 }; /* where they are in a frame, and how many */
+
 /* Local addresses, as numbers of `locals`. */
 struct pool {
 	__u16 local[LOCALS_OF_SERVER];
@@ -416,7 +431,7 @@ struct early_fragment {
 	__u8 frame[EARLY_SIZE];
 };
 
-enum event_kind { EVENT_SCHEDULED, EVENT_EXPIRED, EVENT_EVICTED, EVENT_DROPPED };
+enum event_kind { EVENT_SCHEDULED, EVENT_EXPIRED, EVENT_EVICTED, EVENT_DROPPED, EVENT_DELETED };
 
 /* What `pylvs watch` shows. What does not apply is zero. */
 struct event {

@@ -317,3 +317,4 @@ static long (*bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 clock) _
 static long (*bpf_timer_set_callback)(struct bpf_timer *timer, void *callback) __unused = (void *)170;
 static long (*bpf_timer_start)(struct bpf_timer *timer, __u64 after_ns, __u64 flags) __unused = (void *)171;
 static long (*bpf_loop)(__u32 times, void *callback, void *context, __u64 flags) __unused = (void *)181;
+static void *(*bpf_map_lookup_percpu_elem)(void *map, const void *key, __u32 cpu)__unused = (void *)195;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "event.h"
+#include "rate.h"
 
 enum { TEMPLATE_RETRY = 60 * TICKS_A_SECOND, DROP_ENTRY_SHARE = 32 };
 
@@ -171,7 +172,9 @@ static int on_tick(void *map __unused, __u32 *key __unused, struct sweep *sweep)
 	if (!setting->clock_stopped) {
 		__u32 now = bpf_ktime_get_ns() / TICK_NS;
 		WRITE_ONCE(setting->now, now);
-		sweep_part(setting->sweeps % SWEEP_TICKS, now);
+		__u32 part = setting->sweeps;
+		sweep_part(part % SWEEP_TICKS, now);
+		estimate_part(part % ESTIMATE_TICKS);
 	}
 	start_sweep_timer(&sweep->timer);
 	return 0;

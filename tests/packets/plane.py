@@ -189,10 +189,16 @@ class Plane:
         libbpf.test_run(self.table.fd("sweep_now"))
 
     def pass_seconds(self, seconds: int) -> None:
-        """Time goes by as it does: a round of the sweep every second."""
+        """Time goes by as it does: a round of the sweep every second, one of the rates every other one."""
         for _ in range(seconds):
             self.advance(abi.TICKS_A_SECOND)
             self.sweep()
+            if self.settings.now // abi.TICKS_A_SECOND % 2:
+                self.estimate()
+
+    def estimate(self) -> None:
+        """One whole round."""
+        libbpf.test_run(self.table.fd("estimate_now"))
 
     def may_send_errors(self) -> None:
         """No CPU has sent an ICMP error in this second."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "attach": ("pylvs.cli.control:attach", "Load the data plane and attach it to interfaces."),
     "bench": ("pylvs.cli.bench:bench", "Measure the data plane, packet by packet, beside its yardsticks."),
+    "connections": ("pylvs.cli.connections:connections", "Show the connections, or end some of them."),
     "demo": ("pylvs.cli.demo:demo", "Show each forwarding method at work in network namespaces."),
     "detach": ("pylvs.cli.control:detach", "Take the data plane away, with its services and connections."),
     "drops": ("pylvs.cli.drops:drops", "How many packets were dropped, why, and what to do about it."),

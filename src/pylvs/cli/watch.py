@@ -11,10 +11,11 @@ from typing import TypeVar
 
 import click
 
+from pylvs.cli.pattern import pattern
 from pylvs.director.ebpf import control
 from pylvs.errors import UsageError
 from pylvs.model.event import Event, EventKind
-from pylvs.model.pattern import Pattern, parse_pattern
+from pylvs.model.pattern import Pattern
 from pylvs.views import event as view
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -30,21 +31,12 @@ def _kinds(_context: click.Context, _option: click.Parameter, text: str | None) 
     return frozenset(map(EventKind, words))
 
 
-def _pattern(_context: click.Context, option: click.Parameter, text: str | None) -> Pattern | None:
-    try:
-        return None if text is None else parse_pattern(text)
-    except ValueError as error:
-        raise UsageError(
-            f"--{option.name} {text}: {error}", hint="it takes ADDRESS[/LENGTH][:PORT], [IPV6][:PORT] or :PORT"
-        ) from None
-
-
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 def _ends(name: str, whose: str) -> Callable[[_Command], _Command]:
     what = f"Only with this {whose}: ADDRESS[/LENGTH][:PORT]."
-    return click.option(name, callback=_pattern, metavar="ENDPOINT", help=what)
+    return click.option(name, callback=pattern, metavar="ENDPOINT", help=what)
 
 
 @click.command()
@@ -65,7 +57,7 @@ def watch(
     client: Pattern | None,
     server: Pattern | None,
 ) -> None:
-    """Show connections that are scheduled, expire or are evicted, and packets that are dropped, as it happens.
+    """Show connections that are scheduled, expire, are evicted or deleted, and packets that are dropped, as it happens.
 
     Ctrl-C ends it. While nobody watches, the data plane makes no events. One watch at a time can be at work.
     """

@@ -29,7 +29,7 @@ _SECONDS = (-_INT[1] // _HZ + 1, _INT[1] // _HZ)
 _NO_QUEUE = "nothing waits in a queue: what could not be sent yet is found in the table again"
 _BOTH_FORWARD = "no packet asks whether a backup runs; give the VIP to one director at a time"
 _NO_LBLC = "pylvs does not have this scheduler yet"
-_NO_ESTIMATOR = "rates are made from the counters when they are asked for"
+_NO_ESTIMATOR_THREAD = "rates are made in the kernel's timers, which have no priority"
 
 
 class Knob(Value):
@@ -85,7 +85,7 @@ KNOBS = _all(
     Knob(
         "drop_packet", 0, _MODE, "new connections are dropped by a rate: 0 never, 1 and 2 while room is short, 3 always"
     ),
-    Knob("est_nice", 0, (-20, 19), "the priority of the kernel's threads that make rates", _NO_ESTIMATOR),
+    Knob("est_nice", 0, (-20, 19), "the priority of the kernel's threads that make rates", _NO_ESTIMATOR_THREAD),
     Knob("expire_nodest_conn", 0, _INT, "1: a connection ends with the next packet after its real server was deleted"),
     Knob("expire_quiescent_template", 0, _INT, "1: persistence does not keep clients at a server of weight 0"),
     Knob(
@@ -105,7 +105,7 @@ KNOBS = _all(
         " answers to the director's own health checks, too",
     ),
     Knob("pmtu_disc", 1, _INT, "1: a tunnel keeps the packet's DF bit; 0: its outer header has none"),
-    Knob("run_estimation", 1, _INT, "0: rates are not made", _NO_ESTIMATOR),
+    Knob("run_estimation", 1, _INT, "0: rates are not made, and stay as they were"),
     Knob("schedule_icmp", 0, _INT, "1: an ICMP error of no connection is scheduled as its packet would be"),
     Knob("secure_tcp", 0, _MODE, "the strict TCP states and timeouts: 0 never, 1 and 2 while room is short, 3 always"),
     Knob("sloppy_sctp", 0, _INT, "1: any SCTP packet opens a connection, not only INIT"),

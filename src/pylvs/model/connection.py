@@ -21,6 +21,11 @@ class Connection(Value):
     state: str
     expires: int
 
+    @property
+    def is_template(self) -> bool:
+        """Whether it is no connection, but what keeps a client at its server."""
+        return self.state in ("NONE", "ASSURED") and not self.client.port
+
 
 class EngineConnection(Connection):
     """One by which a persistence engine knows a client: the engine's name, and what it goes by (a Call-ID, say)."""

@@ -9,11 +9,12 @@ from pylvs.model.value import Value
 
 
 class EventKind(StrEnum):
-    """What can happen. A connection that was scheduled has one end: it expires, or it is evicted."""
+    """What can happen. A connection that was scheduled has one end: it expires, it is evicted, or deleted."""
 
     SCHEDULED = "scheduled"  # a new connection got its real server
     EXPIRED = "expired"  # it ended by its timeout, or because its client opened a new one from the same port
     EVICTED = "evicted"  # it had to make room for another
+    DELETED = "deleted"  # an operator ended it
     DROPPED = "dropped"  # a packet was dropped
 
 

@@ -161,7 +161,7 @@ def _tell(write: int, work: Callable[[], dict[str, Any]]) -> None:
         answer = {"wrong": str(wrong)}
     except SchedulerNotFound:
         answer = {"missing": True}
-    except BaseException as error:  # noqa: BLE001 - even SystemExit: nothing of the user's may go on here
+    except BaseException as error:
         answer = {"wrong": f"failed: {_told(error)}"}
     with open(write, "w") as pipe:
         json.dump(answer, pipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pylvs.model import EngineConnection
+from pylvs.views.endpoint import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ def connections(entries: Iterable[Connection], name: Name, *, persistence_engine
             yield f"{_columns(entry, name, 18)} {entry.engine:16} {entry.engine_data}\n"
         else:
             yield f"{_columns(entry, name)}\n"
+
+
+def numeric_connections(entries: Iterable[Connection]) -> Iterator[str]:
+    """The same in numbers."""
+    return connections(entries, numeric)
 
 
 def _columns(entry: Connection, name: Name, server_width: int = 0) -> str:

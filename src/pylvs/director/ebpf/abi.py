@@ -36,6 +36,10 @@ TICK_NS = 125000000
 STATE_SLOTS = 32
 TEMPLATE_PROTOCOL = 64
 NAME_SIZE = 16
+RATE_COUNT_SHIFT = 10
+RATE_BYTE_SHIFT = 5
+ENDINGS_AT = 16
+ENDINGS = 128
 KNOB_SLOTS = 64
 TOLD_AT_ONCE = 32
 LOAD_ACTIVE = 4294967296
@@ -238,6 +242,7 @@ class EventKind(IntEnum):
     EXPIRED = 1
     EVICTED = 2
     DROPPED = 3
+    DELETED = 4
 
 
 class XdpSending(IntEnum):
@@ -398,6 +403,30 @@ class Statistics(Structure):
         ("out_packets", c_uint64),
         ("in_bytes", c_uint64),
         ("out_bytes", c_uint64),
+    )
+
+
+class Rate(Structure):
+    """struct rate: 80 bytes"""
+
+    last: Statistics
+    rate: Statistics
+
+    _fields_ = (
+        ("last", Statistics),
+        ("rate", Statistics),
+    )
+
+
+class Named(Structure):
+    """struct named: 8 bytes"""
+
+    slot: int
+    use: int
+
+    _fields_ = (
+        ("slot", c_uint32),
+        ("use", c_uint32),
     )
 
 

@@ -128,6 +128,22 @@ def unpack_server(raw: abi.Server) -> RealServer:
     )
 
 
+def unpack_rate(raw: abi.Rate) -> Counters:
+    """Per second, rounded as IPVS does."""
+    rate = raw.rate
+    return Counters(
+        _rounded(rate.connections),
+        _rounded(rate.in_packets),
+        _rounded(rate.out_packets),
+        rate.in_bytes + (1 << abi.RATE_BYTE_SHIFT - 1) - 1 >> abi.RATE_BYTE_SHIFT,
+        rate.out_bytes + (1 << abi.RATE_BYTE_SHIFT - 1) - 1 >> abi.RATE_BYTE_SHIFT,
+    )
+
+
+def _rounded(count: int) -> int:
+    return count + (1 << abi.RATE_COUNT_SHIFT - 1) - 1 >> abi.RATE_COUNT_SHIFT
+
+
 def counters_since(totals: tuple[int, ...], zero: abi.Statistics) -> Counters:
     """Totals in the order of `struct statistics`, less what they were when they were set to zero."""
     return Counters(

@@ -11,7 +11,7 @@ import os
 from pylvs.director import rules
 from pylvs.director.ebpf import abi, bpffs, limit
 from pylvs.director.ebpf.abi import Pool
-from pylvs.director.ebpf.convert import counters_since, unpack_server, unpack_service
+from pylvs.director.ebpf.convert import counters_since, unpack_rate, unpack_server, unpack_service
 from pylvs.director.ebpf.lock import Lock
 from pylvs.director.ebpf.registry import Registry, zero_service
 from pylvs.director.ebpf.ring import swap_rings
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         SyncRole,
         VirtualService,
     )
+    from pylvs.model.connection_filter import ConnectionFilter
     from pylvs.scheduler import Ring, Selection
 
 _SETTABLE = {
@@ -189,6 +190,23 @@ class EbpfDirector:
         if registry is None or id not in registry.services:
             raise NoSuchService
         return self._snapshot(registry, registry.services[id])
+
+    def rates(self) -> Sequence[ServiceSnapshot]:
+        """As `services()`, with what there is per second in place of totals."""
+        registry = self._registry
+        if registry is None:
+            return []
+        return [self._with_rates(registry, number) for number in reversed(registry.services.values())]
+
+    def _with_rates(self, registry: Registry, number: int) -> ServiceSnapshot:
+        assert self._live is not None
+        snapshot = self._snapshot(registry, number)
+        rates = self._live.server_rates
+        servers = zip(snapshot.servers, registry.servers[number], strict=True)
+        return snapshot.replace(
+            servers=tuple(server.replace(counters=unpack_rate(rates[slot])) for server, slot in servers),
+            counters=unpack_rate(self._live.service_rates[number]),
+        )
 
     def _snapshot(self, registry: Registry, number: int) -> ServiceSnapshot:
         assert self._live is not None
@@ -618,6 +636,14 @@ class EbpfDirector:
             from pylvs.director.ebpf.listing import connections
 
             yield from connections(self._live)
+
+    def end_connections(self, which: ConnectionFilter) -> int:
+        """End every connection that is selected; returns how many there were. Their next packets are strangers'."""
+        if self._live is None:
+            return 0
+        from pylvs.director.ebpf import ending
+
+        return ending.end(self.loaded(), which)
 
 
 def _check_address(address: IPAddress, way: Way) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pylvs.director.ebpf import abi
 from pylvs.director.ebpf.convert import unpack_address
 from pylvs.model import Connection, Endpoint, Protocol
+from pylvs.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +49,21 @@ def _field(control: int, shift: abi.ControlShift, bits: int) -> int:
     return control >> shift & (1 << bits) - 1
 
 
+class Found(Value):
+    """A connection, the slot of its client's side, and the control word there."""
+
+    slot: int
+    control: int
+    connection: Connection
+
+
 def connections(table: Table) -> Iterator[Connection]:
     """Every live connection, in table order."""
+    return (found.connection for found in find(table))
+
+
+def find(table: Table) -> Iterator[Found]:
+    """The same, and where they stand."""
     import numpy
 
     slots = numpy.frombuffer(table.connections.memory, dtype=numpy.dtype(list(_FIELDS)))
@@ -58,8 +72,9 @@ def connections(table: Table) -> Iterator[Connection]:
     listing = _Listing(table)
     for start in range(0, len(slots), _AT_ONCE):
         part = slots[start : start + _AT_ONCE]
-        for row, deadline in _with_deadlines(part[part["control"] & mask == wanted], slots):
-            yield listing.connection(row, deadline)
+        there = numpy.flatnonzero(part["control"] & mask == wanted)
+        for place, (row, deadline) in zip(there.tolist(), _with_deadlines(part[there], slots), strict=True):
+            yield Found(start + place, row[0], listing.connection(row, deadline))
 
 
 def _with_deadlines(rows: Any, slots: Any) -> Iterator[tuple[tuple[Any, ...], int]]:

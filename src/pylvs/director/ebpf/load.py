@@ -102,9 +102,9 @@ def load(directory: str, capacity: Capacity) -> Table:
     opened = _prepare(_constants(seeds, capacity.buckets))
     try:
         opened.set_max_entries("connections", capacity.buckets)
-        for name in ("service_index", "services", "rings", "service_statistics", "scheduler_files"):
+        for name in ("service_index", "services", "rings", "service_statistics", "service_rates", "scheduler_files"):
             opened.set_max_entries(name, capacity.services)
-        for name in ("servers", "server_statistics"):
+        for name in ("servers", "server_statistics", "server_rates"):
             opened.set_max_entries(name, capacity.servers)
         opened.set_max_entries("addresses", capacity.services + capacity.servers + abi.LOCALS)
         verify(opened)

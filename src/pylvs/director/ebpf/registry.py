@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pylvs.director.ebpf.route import Way
-    from pylvs.director.ebpf.table import Array, Table
+    from pylvs.director.ebpf.table import Table
     from pylvs.model import IPAddress, RealServer, ServiceId, VirtualService
 
 _SETTLE_TICKS = 2 * abi.TICKS_A_SECOND
@@ -141,7 +141,7 @@ class Registry:
         services.clear(number)
         self.remember_scheduler_file(number, "")
         services[number].key = abi.ServiceKey.from_buffer_copy(pack_key(service.id))
-        _set_zero(self._table, services, "service_statistics", number)
+        _zero_service(self._table, number)
         self.services[service.id] = number
         self.servers[number] = []
         self.write_service(number, service, pool, {})
@@ -209,7 +209,7 @@ class Registry:
             raw.address = abi.Address.from_buffer_copy(address)
             raw.port = server.endpoint.port
             raw.service_key = abi.ServiceKey.from_buffer_copy(key)
-            _set_zero(self._table, self._table.servers, "server_statistics", number)
+            _zero_server(self._table, number)
         raw.service = service
         raw.virtual_port = owner.key.port
         raw.serial = self._serial()
@@ -311,12 +311,25 @@ def _compare_with_thresholds(raw: abi.Server) -> None:
         raw.overloaded = 0
 
 
-def _set_zero(table: Table, records: Array[abi.Service] | Array[abi.Server], statistics: str, number: int) -> None:
-    records[number].zero = abi.Statistics(*table.statistics(statistics, number))
+def _zero_service(table: Table, number: int) -> None:
+    totals = abi.Statistics(*table.statistics("service_statistics", number))
+    table.services[number].zero = totals
+    _start_rate(table.service_rates[number], totals)
+
+
+def _zero_server(table: Table, number: int) -> None:
+    totals = abi.Statistics(*table.statistics("server_statistics", number))
+    table.servers[number].zero = totals
+    _start_rate(table.server_rates[number], totals)
+
+
+def _start_rate(rate: abi.Rate, totals: abi.Statistics) -> None:
+    """From nothing, and from what there is now on."""
+    rate.last, rate.rate = totals, abi.Statistics()
 
 
 def zero_service(table: Table, registry: Registry, number: int) -> None:
-    """Count a service and its servers from nothing again."""
-    _set_zero(table, table.services, "service_statistics", number)
+    """Count a service and its servers from nothing again, and their rates."""
+    _zero_service(table, number)
     for server in registry.servers[number]:
-        _set_zero(table, table.servers, "server_statistics", server)
+        _zero_server(table, server)

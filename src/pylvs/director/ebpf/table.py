@@ -31,6 +31,8 @@ PINNED_MAPS = (
     "rings",
     "service_statistics",
     "server_statistics",
+    "service_rates",
+    "server_rates",
     "drops",
     "settings",
     "locals",
@@ -45,7 +47,7 @@ PINNED_MAPS = (
 )
 PINNED_PROGRAMS = (
     *("director_xdp", "director_tc", "director_mark", "director_answers"),
-    *("start_sweep", "sweep_now", "take_over"),
+    *("start_sweep", "sweep_now", "estimate_now", "end_connections", "take_over"),
 )
 
 
@@ -103,6 +105,14 @@ class Table:
     @cached_property
     def servers(self) -> Array[abi.Server]:
         return Array(self.fd("servers"), abi.Server)
+
+    @cached_property
+    def service_rates(self) -> Array[abi.Rate]:
+        return Array(self.fd("service_rates"), abi.Rate)
+
+    @cached_property
+    def server_rates(self) -> Array[abi.Rate]:
+        return Array(self.fd("server_rates"), abi.Rate)
 
     @cached_property
     def locals(self) -> Array[abi.Address]:
