@@ -1,4 +1,4 @@
-"""What kernels' IPVS was recorded to choose, read into steps that the Python models and the data plane both can take."""
+"""What a kernel's IPVS was recorded to choose, as steps that the Python models and the data plane both can take."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     command: str = ""
     opened: tuple[Opened, ...] = ()
     closed: Sequence[int] = ()
-    loads: dict[IPAddress, tuple[int, int]] = {}
+    loads: dict[IPAddress, tuple[int, int]] | None = None
 
 
 def endpoint(text: str) -> Endpoint:

@@ -101,13 +101,13 @@ class Plane:
         pathlib.Path(bpffs.lock_path(bpffs.netns_cookie())).unlink(missing_ok=True)
 
     def reset(self) -> None:
-        """An empty director, as loaded just now, with its clock stopped."""
+        """An empty director, as loaded just now, with its clock stopped; serials are not used again."""
         settings = self.settings
         settings.clock_stopped = 1
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
-        settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
+        settings.services_used = settings.servers_used = settings.locals_used = 0
         settings.timeout[:] = self._timeouts
         settings.watched_until = settings.defences = 0
         knobs.write(settings, knob.defaults())

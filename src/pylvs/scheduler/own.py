@@ -1,6 +1,7 @@
 """Schedulers of the user's own: a Python function from real servers to the turns that they get.
 
-It comes from an entry point or a file, and is asked in a process of its own. So whatever it does, the director lives on.
+It comes from an entry point or a file, and is asked in a process of its own. So whatever it does, the director
+lives on.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _load(name: str, file: str) -> Function:
 def _from_file(name: str, file: str) -> Any:
     namespace: dict[str, Any] = {"__name__": "pylvs_scheduler_file", "__file__": file}
     try:
-        with open(file, "rb") as opened:
+        with open(file, "rb") as opened:  # noqa: PTH123 - pathlib would cost more to import
             source = opened.read()
     except OSError as error:
         raise _Wrong(f"can't be read from {file} ({error.strerror}): put it back, or choose another with -E") from None
@@ -161,7 +162,7 @@ def _tell(write: int, work: Callable[[], dict[str, Any]]) -> None:
         answer = {"wrong": str(wrong)}
     except SchedulerNotFound:
         answer = {"missing": True}
-    except BaseException as error:  # noqa: BLE001 - even SystemExit: nothing of the user's may go on here
+    except BaseException as error:
         answer = {"wrong": f"failed: {_told(error)}"}
     with open(write, "w") as pipe:
         json.dump(answer, pipe)

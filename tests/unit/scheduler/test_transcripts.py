@@ -29,7 +29,7 @@ class Replay:
             self.open(one)
         for number in step.closed:
             self.carry(self.opened[number], -1, 1)
-        for server, load in step.loads.items():
+        for server, load in (step.loads or {}).items():
             self.loads[server] = load
             self.oracle.load(self.endpoints[server], *load)
 
