@@ -1,4 +1,4 @@
-"""lblc and lblcr forget: a destination that nobody wanted for long, one server of several, and all when they are set anew.
+"""lblc and lblcr forget: a destination that nobody wanted for long, one of several servers, and all when set anew.
 
 The service is known by a mark, so that it has many destinations. Time is the test's.
 """
@@ -134,9 +134,9 @@ def test_one_of_several_servers_goes_after_a_while(plane: Plane) -> None:
 
 
 def _key(plane: Plane) -> bytes:
-    service = next(
-        plane.table.services[n] for n in range(plane.settings.services_used) if plane.table.services[n].in_use
-    )
+    registry = plane.director._registry
+    assert registry is not None
+    service = plane.table.services[registry.services[MARK]]
     return bytes(10) + b"\xff\xff" + VIPS[0].packed + service.memory.to_bytes(8, "little")
 
 

@@ -16,8 +16,8 @@ from tests.packets.wire import VIP, udp, word
 pytestmark = pytest.mark.root
 
 ID = service(f"udp {VIP}:80")
-DRAWS = 6000
-TOLERANCE = 0.04
+DRAWS = 3000
+TOLERANCE = 0.05
 """Of all choices; more than five standard deviations."""
 
 CASES = {

@@ -27,7 +27,6 @@ _HZ = 250
 _SECONDS = (-_INT[1] // _HZ + 1, _INT[1] // _HZ)
 
 _NO_SYNC = "pylvs does not send connections to a backup director yet"
-_NO_LBLC = "pylvs does not have this scheduler yet"
 _NO_ESTIMATOR = "rates are made from the counters when they are asked for"
 
 
@@ -94,8 +93,8 @@ KNOBS = _all(
         "1: packets of protocols that are not balanced are never looked at",
         "they always go on to the kernel, as with 1",
     ),
-    Knob("lblc_expiration", 86400, _SECONDS, "seconds after which lblc forgets an unused destination", _NO_LBLC),
-    Knob("lblcr_expiration", 86400, _SECONDS, "seconds after which lblcr forgets an unused destination", _NO_LBLC),
+    Knob("lblc_expiration", 86400, _SECONDS, "seconds after which lblc forgets an unused destination"),
+    Knob("lblcr_expiration", 86400, _SECONDS, "seconds after which lblcr forgets an unused destination"),
     Knob(
         "nat_icmp_send",
         0,

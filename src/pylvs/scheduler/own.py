@@ -60,7 +60,7 @@ def ask(name: str, file: str, servers: Sequence[RealServer]) -> tuple[Selection,
 
 
 def _load(name: str, file: str) -> Function:
-    function = _from_file(name, file) if file else _from_entry_points(name)
+    function: Function | None = _from_file(name, file) if file else _from_entry_points(name)
     if not callable(function):
         raise _Wrong(f"is no function but {_kind(function)}")
     return function
