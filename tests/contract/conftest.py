@@ -15,8 +15,8 @@ from tests.packets.space import ip
 INTERFACES = tuple(map(ip_interface, ("192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/24", "fd00::1/64")))
 """What both directors have."""
 
-FEATURES = frozenset({"schedulers", "engines"})
-"""What a director may lack: schedulers beyond rr, wrr, lc and wlc with their flags, and persistence engines."""
+FEATURES = frozenset({"engines"})
+"""What a director may lack: persistence engines."""
 
 
 def _memory(request: pytest.FixtureRequest) -> Director:
