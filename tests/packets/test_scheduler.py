@@ -183,3 +183,20 @@ def test_a_search_in_vain_takes_no_turn(scheduler: str, plane: Plane) -> None:
     plane.pass_seconds(302)
     assert plane.tc(udp(word("110.0.0.1"), 2000, word(VIP), 80)).verdict == SENT
     assert [str(one.server.address) for one in plane.connections()] == ["192.168.0.2"]
+
+
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "none"])
+def test_a_persistent_client_keeps_the_server_that_the_scheduler_chose(scheduler: str, plane: Plane) -> None:
+    plane.director.add_service(VirtualService(service(ID["tcp"]), scheduler, PORT, persistence=300))
+    oracle = SchedulerOracle(SCHEDULERS[scheduler], PORT)
+    for host, weight in ((1, 2), (2, 1), (3, 3)):
+        server = RealServer(endpoint(f"192.168.0.{host}:80"), ForwardingMethod.DR, weight)
+        plane.director.add_server(service(ID["tcp"]), server)
+        oracle.add(server)
+    first = oracle.open(asked(7))
+    for port in range(4):
+        one = asked(7)
+        assert plane.tc(tcp(one.client.packed, one.port + port, word(VIP), 80)).verdict == SENT
+    chosen = {one.server for one in plane.connections()}
+    assert len(chosen) == 1
+    assert scheduler == "twos" or chosen == {first}

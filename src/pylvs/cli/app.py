@@ -51,7 +51,10 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="pylvs")
 def cli() -> None:
-    """A complete Linux Virtual Server: an eBPF director with ipvsadm's command line."""
+    """A complete Linux Virtual Server: an eBPF director with ipvsadm's command line.
+
+    `--scheduler-file FILE` before the command, or PYLVS_SCHEDULER_FILE, names a file with schedulers of your own.
+    """
 
 
 def run(arguments: Sequence[str]) -> int:
