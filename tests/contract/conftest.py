@@ -16,9 +16,9 @@ from tests.packets.space import ip
 INTERFACES = tuple(map(ip_interface, ("192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/24", "fd00::1/64")))
 """What all of them have."""
 
-FEATURES = frozenset({"schedulers", "twos", "engines", "fullnat"})
-"""What a director may lack: schedulers beyond rr, wrr, lc and wlc with their flags (twos by itself, which few kernels
-have), persistence engines, and FULLNAT with its local addresses.
+FEATURES = frozenset({"twos", "engines", "fullnat"})
+"""What a director may lack: the scheduler twos, which few kernels have; persistence engines; and FULLNAT with its local
+addresses.
 """
 
 
@@ -61,8 +61,8 @@ def addressed(loaded: Plane) -> Iterator[None]:
 
 DIRECTORS: dict[str, tuple[Callable[[pytest.FixtureRequest], Director], frozenset[str]]] = {
     "memory": (_memory, FEATURES),
-    "ebpf": (_ebpf, frozenset({"fullnat"})),
-    **({"ipvs": (_ipvs, frozenset({"schedulers", "engines"}))} if has_ipvs() else {}),
+    "ebpf": (_ebpf, frozenset({"fullnat", "twos"})),
+    **({"ipvs": (_ipvs, frozenset({"engines"}))} if has_ipvs() else {}),
 }
 """How to have an empty one for a test, and its features. tests/guest has a kernel with IPVS, if this one has none."""
 

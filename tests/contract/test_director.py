@@ -519,7 +519,6 @@ def test_refuses_fullnat_with_one_packet_scheduling(director: Director) -> None:
 # --- what a director may lack
 
 
-@pytest.mark.feature("schedulers")
 @pytest.mark.parametrize("scheduler", sorted({*SCHEDULERS} - {"twos"}))
 def test_holds_every_scheduler(director: Director, scheduler: str) -> None:
     director.add_service(WEB.replace(scheduler=scheduler, flags=0x18))

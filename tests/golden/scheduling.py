@@ -1,4 +1,4 @@
-"""What kernels' IPVS was recorded to choose, read into steps that the Python models and the data plane both can take."""
+"""What a kernel's IPVS was recorded to choose, as steps that the Python models and the data plane both can take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pylvs.model import Endpoint, IPAddress
+from pylvs.model import Endpoint, IPAddress, RealServer
+from pylvs.scheduler import SCHEDULERS as KNOWN
+from pylvs.scheduler.oracle import Asked, SchedulerOracle
+from pylvs.views.flag import flag_bits
 
 GOLDEN = Path(__file__).parent / "sched"
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh")
@@ -35,7 +38,7 @@ class Step(NamedTuple):
     command: str = ""
     opened: tuple[Opened, ...] = ()
     closed: Sequence[int] = ()
-    loads: dict[IPAddress, tuple[int, int]] = {}
+    loads: dict[IPAddress, tuple[int, int]] | None = None
 
 
 def endpoint(text: str) -> Endpoint:
@@ -56,11 +59,11 @@ def scenarios() -> list[Any]:
         for scheduler in SCHEDULERS
         for scenario in _read(scheduler)
     ]
-    drawn = [
-        pytest.param(list(_drawn(scenario)), id=f"random {number}: {scenario['scheduler']}")
+    by_chance = [
+        pytest.param(list(drawn(scenario)), id=f"random {number}: {scenario['scheduler']}")
         for number, scenario in enumerate(_read("random"))
     ]
-    return told + drawn
+    return told + by_chance
 
 
 def _told(scenario: dict[str, Any]) -> Iterator[Step]:
@@ -87,7 +90,8 @@ def _opened(event: dict[str, Any]) -> Opened:
     return Opened(ip_address(event["client"]), event["port"], vip, None if refused else ip_address(event["chosen"]))
 
 
-def _drawn(scenario: dict[str, Any]) -> Iterator[Step]:
+def drawn(scenario: dict[str, Any]) -> Iterator[Step]:
+    """The steps of a scenario that was drawn by chance."""
     service, port = ("-f 1", 0) if scenario["mark"] else ("-t 10.20.0.100:80", 80)
     network, exists = scenario["network"].removesuffix("0"), False
     clients, vips = ([ip_address(one) for one in scenario[which]] for which in ("clients", "vips"))
@@ -111,3 +115,52 @@ def _drawn(scenario: dict[str, Any]) -> Iterator[Step]:
                 )
             case ["close", closed]:
                 yield Step(closed=closed)
+
+
+class Replay:
+    """A service's oracle, and the loads that its choices make; it must choose as the kernel did."""
+
+    def __init__(self) -> None:
+        self.oracle = SchedulerOracle(KNOWN["rr"])
+        self.endpoints: dict[IPAddress, Endpoint] = {}
+        self.loads: dict[IPAddress, tuple[int, int]] = {}
+        self.opened: list[IPAddress] = []
+
+    def take(self, step: Step) -> None:
+        if step.command:
+            self.command(step.command.split())
+        for one in step.opened:
+            self.open(one)
+        for number in step.closed:
+            self.carry(self.opened[number], -1, 1)
+        for server, load in (step.loads or {}).items():
+            self.loads[server] = load
+            self.oracle.load(self.endpoints[server], *load)
+
+    def command(self, words: list[str]) -> None:
+        """One line of ipvsadm."""
+        if "-s" in words:
+            name = words[words.index("-s") + 1]
+            flags = flag_bits(words[words.index("-b") + 1], name) if "-b" in words else 0
+            self.oracle.change(KNOWN[name], flags)
+            return
+        where = endpoint(words[words.index("-r") + 1])
+        if "-d" in words:
+            self.oracle.delete(where)
+            return
+        weight, upper, lower = (int(words[words.index(o) + 1]) if o in words else 0 for o in ("-w", "-x", "-y"))
+        self.endpoints[where.address] = where
+        change = self.oracle.add if "-a" in words else self.oracle.edit
+        change(RealServer(where, weight=weight, upper_threshold=upper, lower_threshold=lower))
+
+    def open(self, one: Opened) -> None:
+        chosen = self.oracle.open(Asked(one.client, one.port, one.vip))
+        assert (chosen.address if chosen else None) == one.chosen
+        if chosen:
+            self.opened.append(chosen.address)
+            self.carry(chosen.address, 1, 0)
+
+    def carry(self, server: IPAddress, active: int, inactive: int) -> None:
+        before = self.loads.get(server, (0, 0))
+        self.loads[server] = before[0] + active, before[1] + inactive
+        self.oracle.load(self.endpoints[server], *self.loads[server])

@@ -139,8 +139,8 @@ def booted(cpus: int = 1) -> Iterator[Guest]:
         raise GuestError(f"there is no {_QEMU}", hint="script/guest installs it (Debian: qemu-system-x86)")
     with booting() as (kernel, initrd):
         console = initrd.with_name("console")
-        argv = [_QEMU, *_OPTIONS, "-smp", str(cpus), "-serial", f"file:{console}", "-append", _KERNEL_OPTIONS]
-        argv += ["-kernel", str(kernel), "-initrd", str(initrd)]
+        argv = ["setpriv", "--pdeathsig", "KILL", _QEMU, *_OPTIONS, "-smp", str(cpus), "-serial", f"file:{console}"]
+        argv += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", _KERNEL_OPTIONS]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             yield Guest(process, console)

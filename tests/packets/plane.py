@@ -16,7 +16,7 @@ from pylvs.director import knob
 from pylvs.director.ebpf import abi, attach, bpffs, daemon, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
-from pylvs.director.ebpf.table import Table, word
+from pylvs.director.ebpf.table import Table
 from pylvs.errors import NotPermitted, NotSupportedHere
 from pylvs.model import (
     Connection,
@@ -102,14 +102,14 @@ class Plane:
         pathlib.Path(bpffs.lock_path(bpffs.netns_cookie())).unlink(missing_ok=True)
 
     def reset(self) -> None:
-        """An empty director, as loaded just now, with its clock stopped."""
+        """An empty director, as loaded just now, with its clock stopped; serials are not used again."""
         settings = self.settings
         settings.clock_stopped = 1
         daemon.stop_all(bpffs.netns_cookie())
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
-        settings.services_used = settings.servers_used = settings.locals_used = settings.next_serial = 0
+        settings.services_used = settings.servers_used = settings.locals_used = 0
         settings.timeout[:] = self._timeouts
         settings.watched_until = settings.defences = 0
         knobs.write(settings, knob.defaults())
@@ -251,8 +251,8 @@ class Plane:
             self.table.servers[number].next_hop = abi.NextHop()
         fd = one_map(self.table.fd("director_tc"), "client_ways")
         info = libbpf.map_info(fd)
-        for index in range(info.max_entries):
-            libbpf.update(fd, word(index), bytes(info.value_size * self.table.cpus))
+        each = info.value_size * self.table.cpus // 4
+        libbpf.update_words(fd, [0] * each * info.max_entries, each)
         os.close(fd)
 
     def knows_the_way(self) -> None:

@@ -85,7 +85,10 @@ def _only_first(_context: click.Context, _option: click.Parameter, value: str | 
     help=f"Whose table: pylvs's own data plane's, or that of the kernel's IPVS. It comes first. [ebpf, or ${VARIABLE}]",
 )
 def cli() -> None:
-    """A complete Linux Virtual Server: an eBPF director with ipvsadm's command line."""
+    """A complete Linux Virtual Server: an eBPF director with ipvsadm's command line.
+
+    `--scheduler-file FILE` before the command, or PYLVS_SCHEDULER_FILE, names a file with schedulers of your own.
+    """
 
 
 def run(arguments: Sequence[str], backend: str = EBPF) -> int:

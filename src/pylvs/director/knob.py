@@ -28,7 +28,6 @@ _SECONDS = (-_INT[1] // _HZ + 1, _INT[1] // _HZ)
 
 _NO_QUEUE = "nothing waits in a queue: what could not be sent yet is found in the table again"
 _BOTH_FORWARD = "no packet asks whether a backup runs; give the VIP to one director at a time"
-_NO_LBLC = "pylvs does not have this scheduler yet"
 _NO_ESTIMATOR_THREAD = "rates are made in the kernel's timers, which have no priority"
 
 
@@ -95,8 +94,8 @@ KNOBS = _all(
         "1: packets of protocols that are not balanced are never looked at",
         "they always go on to the kernel, as with 1",
     ),
-    Knob("lblc_expiration", 86400, _SECONDS, "seconds after which lblc forgets an unused destination", _NO_LBLC),
-    Knob("lblcr_expiration", 86400, _SECONDS, "seconds after which lblcr forgets an unused destination", _NO_LBLC),
+    Knob("lblc_expiration", 86400, _SECONDS, "seconds after which lblc forgets an unused destination"),
+    Knob("lblcr_expiration", 86400, _SECONDS, "seconds after which lblcr forgets an unused destination"),
     Knob(
         "nat_icmp_send",
         0,

@@ -1,7 +1,7 @@
 """Maglev hashing: each server takes places of a table in an order of its own, turn by turn, until none is left.
 
-A server that comes or goes so moves few of the others' clients. Weights are the last that were not 0: quiescing a server
-moves nobody. (Eisenbud et al., Maglev, NSDI 2016.)
+A server that comes or goes so moves few of the others' clients. Weights are the last that were not 0: quiescing a
+server moves nobody. (Eisenbud et al., Maglev, NSDI 2016.)
 """
 
 from __future__ import annotations

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from pylvs.model import Endpoint, IPAddress, RealServer
 
 
+_ANY = IPv4Address(0)
+
+
 class Asked(Value):
     """What a scheduler sees of a packet."""
 
-    client: IPAddress = IPv4Address("0.0.0.0")
+    client: IPAddress = _ANY
     port: int = 0
-    destination: IPAddress = IPv4Address("0.0.0.0")
+    destination: IPAddress = _ANY
 
 
 class Standing:

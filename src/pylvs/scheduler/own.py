@@ -1,6 +1,7 @@
 """Schedulers of the user's own: a Python function from real servers to the turns that they get.
 
-It comes from an entry point or a file, and is asked in a process of its own. So whatever it does, the director lives on.
+It comes from an entry point or a file, and is asked in a process of its own. So whatever it does, the director
+lives on.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def ask(name: str, file: str, servers: Sequence[RealServer]) -> tuple[Selection,
 
 
 def _load(name: str, file: str) -> Function:
-    function = _from_file(name, file) if file else _from_entry_points(name)
+    function: Function | None = _from_file(name, file) if file else _from_entry_points(name)
     if not callable(function):
         raise _Wrong(f"is no function but {_kind(function)}")
     return function
@@ -68,7 +69,7 @@ def _load(name: str, file: str) -> Function:
 def _from_file(name: str, file: str) -> Any:
     namespace: dict[str, Any] = {"__name__": "pylvs_scheduler_file", "__file__": file}
     try:
-        with open(file, "rb") as opened:
+        with open(file, "rb") as opened:  # noqa: PTH123 - pathlib would cost more to import
             source = opened.read()
     except OSError as error:
         raise _Wrong(f"can't be read from {file} ({error.strerror}): put it back, or choose another with -E") from None

@@ -47,7 +47,7 @@ HASHING = (Selection.SOURCE, Selection.DESTINATION, Selection.MAGLEV)
 
 
 class Ring(Value):
-    """Indices into the servers that it was made of, quiesced ones left out (but see `HASHING`); no turns: nobody to choose.
+    """Indices into the servers that it was made of, quiesced ones left out (but see `HASHING`); none: nobody to choose.
 
     The first turn to take is `turns[start]`. `mark` is the scheduler's own memory (0..2**31-1), to be kept with the
     ring and handed back in `Taken`: it holds where the scheduler stands as long as no turn was taken. Whoever searches

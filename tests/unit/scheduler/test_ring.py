@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylvs.director.ebpf import abi
 from pylvs.model import Endpoint, RealServer
-from pylvs.scheduler import MAX_TURNS, SCHEDULERS, Ring, Selection, Taken
+from pylvs.scheduler import FALLBACK, MAX_TURNS, PORT, SCHEDULERS, Ring, Selection, Taken
 from pylvs.scheduler.oracle import SchedulerOracle
 
 
@@ -197,9 +198,6 @@ def test_loads(scheduler: str, loads: list[tuple[int, int, int]], wins: int | No
 
 
 def test_what_bpf_knows_by_number() -> None:
-    assert {name: scheduler.selection for name, scheduler in SCHEDULERS.items()} == {
-        "rr": Selection.TURNS,
-        "wrr": Selection.TURNS,
-        "lc": Selection.LEAST,
-        "wlc": Selection.WEIGHTED_LEAST,
-    }
+    assert [one.value for one in Selection] == [one.value for one in abi.Selection]
+    assert {one.name for one in Selection} - {"TURNS"} == {one.name for one in abi.Selection} - {"TURN"}
+    assert (FALLBACK, PORT) == (abi.SchedulerFlag.FALLBACK, abi.SchedulerFlag.PORT)

@@ -231,7 +231,7 @@ class Registry:
         raw.weight = server.weight
         raw.last_weight = server.weight or raw.last_weight
         raw.upper_threshold, raw.lower_threshold = server.upper_threshold, server.lower_threshold
-        _compare_with_thresholds(raw)
+        compare_with_thresholds(raw)
         raw.method = METHODS[server.method]  # last: the others are there when a packet sees it
 
     def _write_source(self, raw: abi.Server, source: IPAddress | None) -> None:
@@ -301,7 +301,7 @@ class Registry:
             time.sleep(0.1)
 
 
-def _compare_with_thresholds(raw: abi.Server) -> None:
+def compare_with_thresholds(raw: abi.Server) -> None:
     """As the kernel does after an edit, too: between the two it stays what it was."""
     upper, lower = raw.upper_threshold, raw.lower_threshold
     has = (raw.load >> 32) + (raw.load & 0xFFFFFFFF)
