@@ -73,6 +73,8 @@ class EbpfDirector:
         self._slots: Registry | None = None
         self._waiting: dict[int, Waiting] | None = None
         self._remembered: Lookups | None = None
+        self._unattached = False
+        self._unpacked: dict[int, tuple[RealServer, ...]] = {}  # in a batch: the servers of services that wait
         self._open()
 
     def _open(self) -> None:
@@ -247,10 +249,18 @@ class EbpfDirector:
         self._set_scheduler(number, service.scheduler)
         registry.publish_service(service.id)
         self._lead_marks()
-        from pylvs.director.ebpf import attach, here
+        self._unattached = True
+        self._attach_where_missing()
 
-        if attach.attach_missing(table, self._hook):
-            here.attach_to(table)
+    def _attach_where_missing(self) -> None:
+        """To interfaces that came after the data plane was loaded; in a batch, at its end."""
+        if self._waiting is None and self._unattached:
+            from pylvs.director.ebpf import attach, here
+
+            table, _ = self._changing()
+            if attach.attach_missing(table, self._hook):
+                here.attach_to(table)
+            self._unattached = False
 
     def edit_service(self, service: VirtualService) -> None:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
@@ -330,24 +340,30 @@ class EbpfDirector:
         self._wait(number, Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
 
     def _service_servers(self, number: int) -> tuple[RealServer, ...]:
-        """A service's servers in scheduling order."""
+        """A service's servers in scheduling order; in a batch they are read once."""
+        if self._waiting is not None and number in self._unpacked:
+            return self._unpacked[number]
         table, registry = self._changing()
-        return tuple(unpack_server(table.servers[n]) for n in registry.servers[number])
+        servers = tuple(unpack_server(table.servers[n]) for n in registry.servers[number])
+        if self._waiting is not None:
+            self._unpacked[number] = servers
+        return servers
 
     def begin(self) -> None:
         """From here to `commit` the rings of what is changed are only noted."""
         if self._waiting is None:
-            self._waiting, self._remembered = {}, None
+            self._waiting, self._remembered, self._unpacked = {}, None, {}
 
     def commit(self) -> None:
         """Make and swap the rings that were noted, all at once: for each swap the kernel waits for its packets."""
-        noted, self._waiting, self._remembered = self._waiting or {}, None, None
+        noted, self._waiting, self._remembered, self._unpacked = self._waiting or {}, None, None, {}
         there = self._registry.servers if self._registry else {}
         waiting = {number: what for number, what in noted.items() if number in there}
         if waiting:
             self._swap(waiting)
         self._settle()
         self._lead_marks()
+        self._attach_where_missing()
 
     def _settle(self) -> None:
         """Forget what was needed for what was deleted; between `begin` and `commit` that can wait."""
@@ -405,6 +421,7 @@ class EbpfDirector:
         if any(isinstance(id, FirewallMark) for id in ids):
             self._unsettle_marks()
         for id in ids:
+            self._unpacked.pop(registry.services[id], None)
             registry.delete_service(id)
         self._settle()
         self._lead_marks()
@@ -422,6 +439,8 @@ class EbpfDirector:
         taken = self._taken(number)
         self._expect_answers(server, way)
         registry.add_server(number, server, way, pool)
+        if number in self._unpacked:
+            self._unpacked[number] = (server, *self._unpacked[number])
         self._settle()
         self._reschedule(number, taken)
 
@@ -439,6 +458,7 @@ class EbpfDirector:
         taken = self._taken(number)
         self._expect_answers(server, way)
         registry.write_server(slot, server, way, pool)
+        self._unpacked.pop(number, None)
         self._settle()
         self._reschedule(number, taken)
 
@@ -482,6 +502,7 @@ class EbpfDirector:
             raise NoSuchDestination
         taken = self._taken(number)
         registry.servers[number].remove(slot)
+        self._unpacked.pop(number, None)
         self._reschedule(number, taken)
         if self._waiting is not None and number in self._waiting:  # no ring may name it when it is retired
             self._swap({number: self._waiting.pop(number)})
