@@ -567,6 +567,13 @@ class EbpfDirector:
 
             yield from connections(self._live)
 
+    def connection_rows(self) -> Iterator[tuple[str, int, str, str, str, str]]:
+        """The same in the words of a numeric listing, without a value for each of a million."""
+        if self._live is not None:
+            from pylvs.director.ebpf.listing import rows
+
+            yield from rows(self._live)
+
     def end_connections(self, which: Selection) -> int:
         """End every connection that is selected; returns how many there were. Their next packets are strangers'."""
         if self._live is None:
