@@ -150,6 +150,7 @@ static __always_inline void sweep_part(__u32 part, __u32 now)
 		.drop_entries = setting->defences & DEFENCE_DROP_ENTRY,
 	};
 	bpf_loop(buckets, sweep_bucket, &context, 0);
+	WRITE_ONCE(setting->sweeps, setting->sweeps + 1);
 	setting->counting += context.live;
 	if (part == SWEEP_TICKS - 1) {
 		WRITE_ONCE(setting->live, setting->counting);
@@ -171,7 +172,7 @@ static int on_tick(void *map __unused, __u32 *key __unused, struct sweep *sweep)
 	if (!setting->clock_stopped) {
 		__u32 now = bpf_ktime_get_ns() / TICK_NS;
 		WRITE_ONCE(setting->now, now);
-		__u32 part = setting->sweeps++;
+		__u32 part = setting->sweeps;
 		sweep_part(part % SWEEP_TICKS, now);
 		estimate_part(part % ESTIMATE_TICKS);
 	}

@@ -178,8 +178,9 @@ class Plane:
     # -- the clock
 
     def advance(self, ticks: int) -> None:
-        """Move the clock; nothing is swept."""
+        """Move the clock; nothing is swept, but what rests has rested for as many ticks."""
         self.settings.now = (self.settings.now + ticks) % 2**32
+        self.settings.sweeps = (self.settings.sweeps + ticks) % 2**32
 
     def sweep(self) -> None:
         """One whole round."""

@@ -129,6 +129,7 @@ class ControlShift(IntEnum):
     SETTLED = 25
     ASSURED = 26
     HERE = 27
+    RESTING = 28
     GENERATION = 32
     TAG = 48
 
