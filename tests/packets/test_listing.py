@@ -107,3 +107,21 @@ def test_ipv6_through_a_tunnel_of_ipv4(plane: Plane) -> None:
     assert listed(plane) == expected
     (one,) = plane.connections()
     assert one.client.address == ip_address("fd00:10::2")
+
+
+def test_a_numeric_listing_says_what_its_values_say(plane: Plane) -> None:
+    """It is made without them, as there may be a million."""
+    from pylvs.views.connection import connections, numeric_lines
+    from pylvs.views.endpoint import numeric
+
+    plane.serve(f"tcp {VIP}:80", f"{RIP1}:8080")
+    serve(plane, service("tcp [fd00::80]:443"), "[fd00::11]:443", persistence=60)
+    for number, (client, virtual, bits) in enumerate(
+        [("110.0.0.1:4000", f"{VIP}:80", 0), ("[fd00::5]:0", "[fd00::80]:443", 1 << abi.ControlShift.ASSURED)]
+    ):
+        for state in (1, 3):
+            put(plane, client, virtual, TCP | (TEMPLATE if bits else 0), state=state, bits=bits)
+            plane.table.connections[0].slot[0].server = number
+            expected = list(connections(plane.director.connections(), numeric))
+            assert list(numeric_lines(plane.director.connection_rows())) == expected
+            assert len(expected) == 2

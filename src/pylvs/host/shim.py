@@ -26,7 +26,9 @@ def install(directory: Path) -> list[Path]:
 
 
 def _script(name: str) -> str:
-    return f'#!/bin/sh\n# {program.MARK}: `pylvs shim remove` takes it away\nexec {program.invocation(name)} "$@"\n'
+    return (
+        f'#!/bin/sh\n# {program.MARK}: `pylvs shim remove` takes it away\nexec {program.quick_invocation(name)} "$@"\n'
+    )
 
 
 def remove(directory: Path) -> list[Path]:

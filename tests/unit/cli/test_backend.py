@@ -32,7 +32,8 @@ def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel()
 
-    def opened(name: str) -> Kernel:
+    def opened(name: str, scheduler_file: str = "") -> Kernel:
+        del scheduler_file
         assert name == IPVS
         return made
 

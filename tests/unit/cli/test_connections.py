@@ -6,8 +6,8 @@ import pytest
 
 from pylvs.__main__ import main
 from pylvs.model import Connection, Endpoint, Protocol, parse_address
-from pylvs.model.pattern import parse_pattern
 from pylvs.model.connection_filter import ConnectionFilter
+from pylvs.model.pattern import parse_pattern
 
 
 def _end(text: str) -> Endpoint:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pylvs.cli.ipvsadm.request import Request
     from pylvs.director.port import Director
     from pylvs.model import ServiceSnapshot
+    from pylvs.views.connection import Row
     from pylvs.views.endpoint import Name
 
 _REFUSED = 255
@@ -231,9 +232,13 @@ def _list_daemons(session: Session) -> None:
 
 
 def _list_connections(session: Session, request: Request) -> None:
-    from pylvs.views.connection import connections
+    from pylvs.views.connection import connections, numeric_lines
 
     with_engine = "persistent-conn" in request.given
+    rows: Callable[[], Iterator[Row]] | None = getattr(session.director, "connection_rows", None)
+    if rows is not None and "numeric" in request.given:
+        session.stdout.writelines(numeric_lines(rows(), persistence_engine=with_engine))
+        return
     session.stdout.writelines(
         connections(session.director.connections(), _name(session, request), persistence_engine=with_engine)
     )

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from pylvs.model import IPAddress, ServiceId
 
-_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+IPV4_MAPPED = bytes(10) + b"\xff\xff"
+"""What stands before an IPv4 address."""
 _ALL_ONES = 2**128 - 1
 _NO_TUNNEL = Tunnel()
 
@@ -44,13 +45,13 @@ _CHECKSUM_NAMES = {number: checksum for checksum, number in _CHECKSUMS.items()}
 
 def pack_address(address: IPAddress) -> bytes:
     """16 bytes; IPv4 as ::ffff:a.b.c.d."""
-    return _IPV4_MAPPED + address.packed if address.version == 4 else address.packed
+    return IPV4_MAPPED + address.packed if address.version == 4 else address.packed
 
 
 def unpack_address(raw: abi.Address | bytes) -> IPAddress:
     """The address of a structure."""
     data = bytes(raw)
-    return IPv4Address(data[12:]) if data.startswith(_IPV4_MAPPED) else IPv6Address(data)
+    return IPv4Address(data[12:]) if data.startswith(IPV4_MAPPED) else IPv6Address(data)
 
 
 def pack_key(id: ServiceId) -> bytes:

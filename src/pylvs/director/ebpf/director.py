@@ -95,6 +95,8 @@ class EbpfDirector:
         self._slots: Registry | None = None
         self._waiting: dict[int, Waiting] | None = None
         self._remembered: Lookups | None = None
+        self._unattached = False
+        self._unpacked: dict[int, tuple[RealServer, ...]] = {}  # in a batch: the servers of services that wait
         self._open()
 
     def _open(self) -> None:
@@ -269,10 +271,18 @@ class EbpfDirector:
         self._set_scheduler(number, service.scheduler, own)
         registry.publish_service(service.id)
         self._lead_marks()
-        from pylvs.director.ebpf import attach, here
+        self._unattached = True
+        self._attach_where_missing()
 
-        if attach.attach_missing(table, self._hook):
-            here.attach_to(table)
+    def _attach_where_missing(self) -> None:
+        """To interfaces that came after the data plane was loaded; in a batch, at its end."""
+        if self._waiting is None and self._unattached:
+            from pylvs.director.ebpf import attach, here
+
+            table, _ = self._changing()
+            if attach.attach_missing(table, self._hook):
+                here.attach_to(table)
+            self._unattached = False
 
     def edit_service(self, service: VirtualService) -> None:
         """Raises `NoSuchService`, `SchedulerNotFound`, `NotYetSupported`, `FullnatRefused`, ..."""
@@ -385,24 +395,30 @@ class EbpfDirector:
         self._wait(number, own or Waiting(name, SCHEDULERS[name].place(self._service_servers(number), None)))
 
     def _service_servers(self, number: int) -> tuple[RealServer, ...]:
-        """A service's servers in scheduling order."""
+        """A service's servers in scheduling order; in a batch they are read once."""
+        if self._waiting is not None and number in self._unpacked:
+            return self._unpacked[number]
         table, registry = self._changing()
-        return tuple(unpack_server(table.servers[n]) for n in registry.servers[number])
+        servers = tuple(unpack_server(table.servers[n]) for n in registry.servers[number])
+        if self._waiting is not None:
+            self._unpacked[number] = servers
+        return servers
 
     def begin(self) -> None:
         """From here to `commit` the rings of what is changed are only noted."""
         if self._waiting is None:
-            self._waiting, self._remembered = {}, None
+            self._waiting, self._remembered, self._unpacked = {}, None, {}
 
     def commit(self) -> None:
         """Make and swap the rings that were noted, all at once: for each swap the kernel waits for its packets."""
-        noted, self._waiting, self._remembered = self._waiting or {}, None, None
+        noted, self._waiting, self._remembered, self._unpacked = self._waiting or {}, None, None, {}
         there = self._registry.servers if self._registry else {}
         waiting = {number: what for number, what in noted.items() if number in there}
         if waiting:
             self._swap(waiting)
         self._settle()
         self._lead_marks()
+        self._attach_where_missing()
 
     def _settle(self) -> None:
         """Forget what was needed for what was deleted; between `begin` and `commit` that can wait."""
@@ -465,6 +481,7 @@ class EbpfDirector:
         if any(isinstance(id, FirewallMark) for id in ids):
             self._unsettle_marks()
         for id in ids:
+            self._unpacked.pop(registry.services[id], None)
             registry.delete_service(id)
         self._settle()
         self._lead_marks()
@@ -484,6 +501,8 @@ class EbpfDirector:
         own = self._asked_again(number, (server, *taken.servers))
         self._expect_answers(server, way)
         registry.add_server(number, server, way, pool)
+        if number in self._unpacked:
+            self._unpacked[number] = (server, *self._unpacked[number])
         self._settle()
         self._reschedule(number, taken, own)
 
@@ -505,6 +524,7 @@ class EbpfDirector:
         )
         self._expect_answers(server, way)
         registry.write_server(slot, server, way, pool)
+        self._unpacked.pop(number, None)
         self._settle()
         self._reschedule(number, taken, own)
 
@@ -549,6 +569,7 @@ class EbpfDirector:
         taken = self._taken(number)
         own = self._asked_again(number, tuple(one for one in taken.servers if one.endpoint != endpoint))
         registry.servers[number].remove(slot)
+        self._unpacked.pop(number, None)
         self._reschedule(number, taken, own)
         if self._waiting is not None and number in self._waiting:  # no ring may name it when it is retired
             self._swap({number: self._waiting.pop(number)})
@@ -636,6 +657,13 @@ class EbpfDirector:
             from pylvs.director.ebpf.listing import connections
 
             yield from connections(self._live)
+
+    def connection_rows(self) -> Iterator[tuple[str, int, str, str, str, str]]:
+        """The same in the words of a numeric listing, without a value for each of a million."""
+        if self._live is not None:
+            from pylvs.director.ebpf.listing import rows
+
+            yield from rows(self._live)
 
     def end_connections(self, which: ConnectionFilter) -> int:
         """End every connection that is selected; returns how many there were. Their next packets are strangers'."""

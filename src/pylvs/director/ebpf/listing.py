@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pylvs.director.ebpf import abi
-from pylvs.director.ebpf.convert import unpack_address
+from pylvs.director.ebpf.convert import IPV4_MAPPED, unpack_address
 from pylvs.model import Connection, Endpoint, Protocol
 from pylvs.model.value import Value
+from pylvs.views.endpoint import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,17 +65,31 @@ def connections(table: Table) -> Iterator[Connection]:
 
 def find(table: Table) -> Iterator[Found]:
     """The same, and where they stand."""
+    listing = _Listing(table)
+    for place, row, deadline in _slots(table):
+        yield Found(place, row[0], listing.connection(row, deadline))
+
+
+def rows(table: Table) -> Iterator[tuple[str, int, str, str, str, str]]:
+    """The same as text: protocol, seconds left, state, client, virtual address, server."""
+    listing = _Listing(table)
+    for _, row, deadline in _slots(table):
+        yield listing.row(row, deadline)
+
+
+def _slots(table: Table) -> Iterator[tuple[int, tuple[Any, ...], int]]:
+    """The slots of live connections' client sides, with their indexes and deadlines."""
     import numpy
 
     slots = numpy.frombuffer(table.connections.memory, dtype=numpy.dtype(list(_FIELDS)))
     wanted = numpy.uint64(abi.SlotPhase.LIVE | abi.SlotSide.CLIENT << abi.ControlShift.SIDE)
     mask = numpy.uint64(3 | 1 << abi.ControlShift.SIDE)
-    listing = _Listing(table)
     for start in range(0, len(slots), _AT_ONCE):
         part = slots[start : start + _AT_ONCE]
         there = numpy.flatnonzero(part["control"] & mask == wanted)
-        for place, (row, deadline) in zip(there.tolist(), _with_deadlines(part[there], slots), strict=True):
-            yield Found(start + place, row[0], listing.connection(row, deadline))
+        if len(there):
+            for place, (row, deadline) in zip(there.tolist(), _with_deadlines(part[there], slots), strict=True):
+                yield start + place, row, deadline
 
 
 def _with_deadlines(rows: Any, slots: Any) -> Iterator[tuple[tuple[Any, ...], int]]:
@@ -95,6 +110,8 @@ class _Listing:
         self._now = table.settings.now
         self._virtual: dict[tuple[bytes, int], Endpoint] = {}
         self._servers: dict[tuple[int, int, bool], Endpoint] = {}
+        self._kinds: dict[int, tuple[str, str, bool]] = {}  # protocol, state, whether it is a template
+        self._texts: dict[tuple[int, bytes, int, bool], tuple[str, str]] = {}  # the virtual address, the server
 
     def connection(self, row: tuple[Any, ...], deadline: int) -> Connection:
         control, source, destination, source_port, destination_port, _, server, *_ = row
@@ -108,6 +125,26 @@ class _Listing:
             _state(control, template),
             max(0, deadline - self._now) // abi.TICKS_A_SECOND,
         )
+
+    def row(self, row: tuple[Any, ...], deadline: int) -> tuple[str, int, str, str, str, str]:
+        """What a numeric listing says of a slot."""
+        control, source, destination, source_port, destination_port, _, server, *_ = row
+        kind = control & _KIND
+        if kind not in self._kinds:
+            protocol = _field(control, abi.ControlShift.PROTOCOL, 8)
+            template = bool(protocol & abi.TEMPLATE_PROTOCOL)
+            known = _PROTOCOLS[protocol & ~abi.TEMPLATE_PROTOCOL]
+            self._kinds[kind] = (known.name if known else "IP", _state(control, template), template)
+        name, state, template = self._kinds[kind]
+        ends = (server, destination, destination_port, template)
+        if ends not in self._texts:
+            self._texts[ends] = (
+                _text(destination, destination_port),
+                numeric(self._server(server, destination_port, template), None),
+            )
+        virtual, real = self._texts[ends]
+        left = deadline - self._now
+        return (name, left // abi.TICKS_A_SECOND if left > 0 else 0, state, _text(source, source_port), virtual, real)
 
     def _virtual_endpoint(self, packed: bytes, port: int) -> Endpoint:
         if (packed, port) not in self._virtual:
@@ -125,6 +162,16 @@ class _Listing:
                 port = raw.mapped_port
             self._servers[key] = Endpoint(unpack_address(raw.address), port)
         return self._servers[key]
+
+
+_KIND = 0xFF << abi.ControlShift.STATE | 0xFF << abi.ControlShift.PROTOCOL | 1 << abi.ControlShift.ASSURED
+"""The bits of a control word that a listing says something of."""
+
+
+def _text(packed: bytes, port: int) -> str:
+    if packed.startswith(IPV4_MAPPED):
+        return f"{packed[12]}.{packed[13]}.{packed[14]}.{packed[15]}:{port}"
+    return numeric(Endpoint(unpack_address(packed), port), None)
 
 
 def _state(control: int, template: bool) -> str:

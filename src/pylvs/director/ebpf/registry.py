@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pylvs.director.ebpf.route import Way
-    from pylvs.director.ebpf.table import Table
+    from pylvs.director.ebpf.table import Array, Table
     from pylvs.model import IPAddress, RealServer, ServiceId, VirtualService
 
 _SETTLE_TICKS = 2 * abi.TICKS_A_SECOND
@@ -48,6 +48,7 @@ class Registry:
         self.locals = Locals(table)
         self.services: dict[ServiceId, int] = {}
         self.servers: dict[int, list[int]] = {}
+        self._endpoints: dict[int, Endpoint] = {}  # of server slots, as far as they were asked for
         self._deleted: dict[tuple[bytes, Endpoint], int] = {}
         self._free_servers: list[int] = []
         self._free_services: list[int] = []
@@ -83,8 +84,10 @@ class Registry:
 
     def endpoint(self, number: int) -> Endpoint:
         """The address and port in a server slot."""
-        server = self._table.servers[number]
-        return Endpoint(unpack_address(server.address), server.port)
+        if number not in self._endpoints:
+            server = self._table.servers[number]
+            self._endpoints[number] = Endpoint(unpack_address(server.address), server.port)
+        return self._endpoints[number]
 
     def find_server(self, service: int, endpoint: Endpoint) -> int | None:
         """The slot of one of a service's servers."""
@@ -209,6 +212,7 @@ class Registry:
             raw.address = abi.Address.from_buffer_copy(address)
             raw.port = server.endpoint.port
             raw.service_key = abi.ServiceKey.from_buffer_copy(key)
+            self._endpoints[number] = server.endpoint
             _zero_server(self._table, number)
         raw.service = service
         raw.virtual_port = owner.key.port
@@ -314,18 +318,19 @@ def compare_with_thresholds(raw: abi.Server) -> None:
 def _zero_service(table: Table, number: int) -> None:
     totals = abi.Statistics(*table.statistics("service_statistics", number))
     table.services[number].zero = totals
-    _start_rate(table.service_rates[number], totals)
+    _start_rate(table.service_rates, number, totals)
 
 
 def _zero_server(table: Table, number: int) -> None:
     totals = abi.Statistics(*table.statistics("server_statistics", number))
     table.servers[number].zero = totals
-    _start_rate(table.server_rates[number], totals)
+    _start_rate(table.server_rates, number, totals)
 
 
-def _start_rate(rate: abi.Rate, totals: abi.Statistics) -> None:
+def _start_rate(rates: Array[abi.Rate], number: int, totals: abi.Statistics) -> None:
     """From nothing, and from what there is now on."""
-    rate.last, rate.rate = totals, abi.Statistics()
+    rates.clear(number)
+    rates[number].last = totals
 
 
 def zero_service(table: Table, registry: Registry, number: int) -> None:

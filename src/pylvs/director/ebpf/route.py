@@ -12,6 +12,8 @@ from pylvs.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pylvs.model import IPAddress
 
 _ROUTE = struct.Struct("=8BI")
@@ -44,13 +46,19 @@ class Lookups:
     def __init__(self) -> None:
         self._ways: dict[IPAddress, Way] = {}
         self._forwards: dict[int, bool] = {}
+        self._mtus: dict[int, int] = {}
 
     def way(self, address: IPAddress) -> Way:
         """The way to a server. Its interface is left to the data plane where that can ask, as the kernel forwards."""
         if address not in self._ways:
-            way = way_to(address)
+            way = way_to(address, self._mtu)
             self._ways[address] = way.replace(interface=0) if self.forwards(address.version) else way
         return self._ways[address]
+
+    def _mtu(self, interface: int) -> int:
+        if interface not in self._mtus:
+            self._mtus[interface] = _mtu_of(interface)
+        return self._mtus[interface]
 
     def forwards(self, version: int) -> bool:
         """Whether the kernel routes packets of a family that are not its own."""
@@ -73,7 +81,7 @@ def _forwards(version: int) -> bool:
         return False
 
 
-def way_to(address: IPAddress) -> Way:
+def way_to(address: IPAddress, mtu_of: Callable[[int], int]) -> Way:
     """Ask the routing table for one address; where it has no route, the way leads nowhere."""
     route = _ROUTE.pack(_FAMILIES[address.version], 8 * len(address.packed), 0, 0, 0, 0, 0, 0, 0)
     try:
@@ -92,7 +100,7 @@ def way_to(address: IPAddress) -> Way:
         kind == _BROADCAST,
         interface,
         _address(source) if source else None,
-        int.from_bytes(mtu, "little") or _mtu_of(interface),
+        int.from_bytes(mtu, "little") or mtu_of(interface),
     )
 
 

@@ -134,7 +134,7 @@ class Table:
         """The five totals of one service or server, over all CPUs, in the order of `struct statistics`."""
         size = ctypes.sizeof(abi.Statistics)
         raw = libbpf.lookup(self.fd(name), word(index), size * self.cpus)
-        if raw is None:
+        if raw is None or raw == bytes(len(raw)):
             return (0, 0, 0, 0, 0)
         values = (ctypes.c_uint64 * (len(raw) // 8)).from_buffer_copy(raw)
         fields = size // 8

@@ -43,12 +43,12 @@ def judge_service(service: VirtualService) -> None:
 
 def judge_server(id: ServiceId, server: RealServer, *, new: bool) -> None:
     """Raises what adding it, or making another one so, would."""
-    from pylvs.director.ebpf.route import way_to
+    from pylvs.director.ebpf.route import Lookups
 
     check_server(server)
     rules.check_server(id, server)
     address = server.endpoint.address
-    way = way_to(address) if new else None
+    way = Lookups().way(address) if new else None
     if way and (address.is_unspecified or not way.local):
         rules.check_unicast(address)
     if way and way.broadcast:
