@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ DATAGRAMS = [
     for when in ("open", "closed")
     for number, one in enumerate(case.get(when, {}).get("datagrams", ()))
 ]
+BEHAVE = re.findall(r"payload=([0-9a-f]+)", (GOLDEN.parent / "behave" / "sync.json").read_text())
+DATAGRAMS += [pytest.param(bytes.fromhex(one), id=f"seen by a backup, {number}") for number, one in enumerate(BEHAVE)]
 
 
 def line(text: str) -> dict[str, Any]:

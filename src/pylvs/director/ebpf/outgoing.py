@@ -33,11 +33,10 @@ _SLOT = {
     "link": "<u4",
     "peer": "<u4",
 }
-_NOOUTPUT, _INACTIVE, _TEMPLATE = int(Flag.NOOUTPUT), int(Flag.INACTIVE), int(Flag.TEMPLATE)
 _FLAGS = {
     int(ForwardingMethod.NAT): NAT,
-    int(ForwardingMethod.DR): DR | _NOOUTPUT,
-    int(ForwardingMethod.TUN): TUN | _NOOUTPUT,
+    int(ForwardingMethod.DR): DR | Flag.NOOUTPUT,
+    int(ForwardingMethod.TUN): TUN | Flag.NOOUTPUT,
 }
 """By the method, as the kernel sets them. FULLNAT is not in the protocol."""
 _FIRST = {int(protocol): int(state) for protocol, state in FIRST.items()}
@@ -250,11 +249,11 @@ def _connection(row: tuple[Any, ...], server: Server, timeout: int) -> SyncConne
     protocol, method = control >> ControlShift.PROTOCOL & 0xFF, _FLAGS[server.method]
     if protocol & abi.TEMPLATE_PROTOCOL:
         protocol &= ~abi.TEMPLATE_PROTOCOL
-        flags, state = _TEMPLATE | _INACTIVE | method, control >> ControlShift.ASSURED & 1
+        flags, state = Flag.TEMPLATE | Flag.INACTIVE | method, control >> ControlShift.ASSURED & 1
         server_port = server.port if virtual_port else 0
     else:
         own = control >> ControlShift.STATE & 0xFF
-        flags, state = method | (0 if own in _ACTIVE else _INACTIVE), own - _FIRST[protocol]
+        flags, state = method | (0 if own in _ACTIVE else Flag.INACTIVE), own - _FIRST[protocol]
         mapped = server.mapped_port and server.virtual_port in (0, virtual_port)
         server_port = server.mapped_port if mapped else virtual_port
     return SyncConnection(
