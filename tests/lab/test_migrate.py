@@ -11,12 +11,14 @@ import pytest
 
 from pylvs.cli import migrate
 from pylvs.cli.app import run
-from pylvs.desired import state_of
+from pylvs.desired import State, state_of
+from pylvs.director import migration
 from pylvs.director.backend import IPVS
 from pylvs.director.ebpf import bpffs
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.memory import MemoryDirector
 from pylvs.director.migration import is_same
+from pylvs.director.port import Director
 from pylvs.errors import PylvsError
 from pylvs.lab import namespace
 from tests.ipvsadm import Outcome, ipvsadm
@@ -85,7 +87,7 @@ def test_there_and_back(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_what_ebpf_lacks_is_named_and_nothing_is_loaded(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
-    ipvsadm("-A -u 192.168.101.100:5060 -p 5 --pe sip".split(), kernel)
+    ipvsadm(["-A", "-u", "192.168.101.100:5060", "-p", "5", "--pe", "sip"], kernel)
     before = state_of(kernel)
     for option in ([], ["--dry-run"]):
         with pytest.raises(PylvsError, match="nothing was changed"):
@@ -108,13 +110,13 @@ def test_what_is_refused_half_way_is_undone(kernel: Kernel, monkeypatch: pytest.
 
 
 def test_a_table_that_changes_meanwhile_is_not_flushed(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    carry_out = migrate.migration.carry_out
+    carry_out = migration.carry_out
 
-    def with_another(*arguments: object) -> None:
-        carry_out(*arguments)  # type: ignore[arg-type]
-        ipvsadm("-A -t 192.168.101.100:81".split(), kernel)
+    def with_another(wanted: State, target: Director) -> None:
+        carry_out(wanted, target)
+        ipvsadm(["-A", "-t", "192.168.101.100:81"], kernel)
 
-    monkeypatch.setattr(migrate.migration, "carry_out", with_another)
+    monkeypatch.setattr(migration, "carry_out", with_another)
     with pytest.raises(PylvsError, match="was changed meanwhile, so it was not flushed"):
         run(["migrate", "--to", "ebpf"])
     assert len(kernel.services()) == 3
