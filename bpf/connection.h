@@ -8,7 +8,7 @@
  *
  * A slot becomes live under the creation lock of its tuple, so that no tuple is ever live twice. Nothing else takes a lock:
  * `control` changes by compare-and-swap, and a slot is reused only after every program that could have seen its former
- * connection has ended (the sweep marks it one round before it ends it).
+ * connection has ended (it is dead for a round of the sweep, or rests when it was evicted).
  */
 #pragma once
 
@@ -29,6 +29,7 @@ const volatile struct {
 #define SETTLED (1ULL << CONTROL_SETTLED)
 #define ASSURED (1ULL << CONTROL_ASSURED)
 #define HERE (1ULL << CONTROL_HERE)
+#define RESTING (1ULL << CONTROL_RESTING)
 #define TEMPLATE ((__u64)TEMPLATE_PROTOCOL << CONTROL_PROTOCOL)
 #define PHASE_MASK (3ULL << CONTROL_PHASE)
 #define STATE_MASK (0xffULL << CONTROL_STATE)
@@ -355,7 +356,7 @@ static __always_inline int insert(const struct tuple *tuple, const struct entry 
 	return unlikely(result == FULL) ? insert_away(tuple, entry, index) : result;
 }
 
-/* Make a slot that has ended usable again. Only the sweep does this. */
+/* Make a slot that has ended usable again, once nobody can still be reading it. */
 static __always_inline void free_slot(struct connection *connection, __u64 control)
 {
 	if (!swap_control(connection, control, with_phase(control, PHASE_BUSY)))

@@ -102,7 +102,7 @@ enum slot_phase {
 	PHASE_FREE,
 	PHASE_BUSY, /* somebody fills it in or clears it away: not to be read */
 	PHASE_LIVE,
-	PHASE_DEAD, /* not to be used any more; the sweep frees it once nobody can still be reading it */
+	PHASE_DEAD, /* not to be used any more; it is freed once nobody can still be reading it */
 };
 
 enum slot_side {
@@ -122,7 +122,8 @@ enum control_shift {
 	CONTROL_SETTLED = 25,	 /* FULLNAT: the server has been told the client's address */
 	CONTROL_ASSURED = 26,	 /* a template: one of its connections was answered */
 	CONTROL_HERE = 27,	 /* the client is a program on the director itself */
-	CONTROL_TOLD = 28,	 /* another director told of it: see take_over.h */
+	CONTROL_RESTING = 28,	 /* evicted: `deadline` is the number of sweeps at which it was */
+	CONTROL_TOLD = 29,	 /* another director told of it: see take_over.h */
 	CONTROL_GENERATION = 32, /* 16 bits, counts the uses of the slot */
 	CONTROL_TAG = 48,	 /* 16 bits of the tuple's hash */
 };

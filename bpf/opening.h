@@ -27,7 +27,9 @@ static __always_inline struct tuple answer_tuple(const struct tuple *tuple, cons
 static __always_inline int insert_anyhow(const struct tuple *tuple, const struct entry *entry, __u32 *index)
 {
 	int result = insert(tuple, entry, index);
-	if (unlikely(result == FULL) && make_room(tuple))
+	if (result == CLAIMED)
+		make_room_ahead(tuple, *index);
+	else if (unlikely(result == FULL) && make_more_room(tuple))
 		result = insert(tuple, entry, index);
 	return result;
 }

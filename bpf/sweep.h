@@ -149,6 +149,7 @@ static __always_inline void sweep_part(__u32 part, __u32 now)
 		.drop_entries = setting->defences & DEFENCE_DROP_ENTRY,
 	};
 	bpf_loop(buckets, sweep_bucket, &context, 0);
+	WRITE_ONCE(setting->sweeps, setting->sweeps + 1);
 	setting->counting += context.live;
 	if (part == SWEEP_TICKS - 1) {
 		WRITE_ONCE(setting->live, setting->counting);
@@ -170,7 +171,7 @@ static int on_tick(void *map __unused, __u32 *key __unused, struct sweep *sweep)
 	if (!setting->clock_stopped) {
 		__u32 now = bpf_ktime_get_ns() / TICK_NS;
 		WRITE_ONCE(setting->now, now);
-		sweep_part(setting->sweeps++ % SWEEP_TICKS, now);
+		sweep_part(setting->sweeps % SWEEP_TICKS, now);
 	}
 	start_sweep_timer(&sweep->timer);
 	return 0;

@@ -12,6 +12,7 @@ import subprocess
 import threading
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 from pylvs.lab import namespace, node
 
@@ -46,8 +47,8 @@ class Failover:
         self._ip("c", f"address add {CIP}/24 dev eth0", "link set eth0 up", "route add default via 10.77.1.1")
         self._ip("r", "address add 10.77.1.1/24 dev ethc", "link set ethc up")
         self._join("r", "front", "10.77.2.1")
-        for director in FRONT:
-            self._join(director, "front", FRONT[director])
+        for director, address in FRONT.items():
+            self._join(director, "front", address)
             self._join(director, "back", _BACK[director])
             self._ip(director, "route add default via 10.77.2.1", f"address add {VIP}/32 dev lo")
         for name, rip in _SERVERS.items():
@@ -71,8 +72,8 @@ class Failover:
             subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
     def _set(self, name: str, knob: str, value: int) -> None:
-        with namespace.inside(self._names[name]), open(f"/proc/sys/net/{knob}", "w") as file:
-            file.write(str(value))
+        with namespace.inside(self._names[name]):
+            Path("/proc/sys/net", knob).write_text(str(value))
 
     def give_vip_to(self, director: str) -> None:
         """The router sends what is for the VIP there, and the real servers of NAT what is for clients."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from pylvs.director import knob
-from pylvs.director.ebpf import abi, attach, bpffs, knobs, libbpf
+from pylvs.director.ebpf import abi, attach, bpffs, daemon, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
 from pylvs.director.ebpf.table import Table, word
@@ -95,6 +95,7 @@ class Plane:
     def close(self) -> None:
         """Nothing is left of it."""
         os.close(self._icmp_rooms)
+        daemon.stop_all(bpffs.netns_cookie())
         attach.detach(self.table, attach.attachments(self.table))
         self.director.close()
         bpffs.remove_pins(self.table.pins)
@@ -104,6 +105,7 @@ class Plane:
         """An empty director, as loaded just now, with its clock stopped."""
         settings = self.settings
         settings.clock_stopped = 1
+        daemon.stop_all(bpffs.netns_cookie())
         self.director.flush()
         for array in (self.table.connections, self.table.servers, self.table.services):
             array.memory[:] = bytes(len(array.memory))
@@ -178,8 +180,9 @@ class Plane:
     # -- the clock
 
     def advance(self, ticks: int) -> None:
-        """Move the clock; nothing is swept."""
+        """Move the clock; nothing is swept, but what rests has rested for as many ticks."""
         self.settings.now = (self.settings.now + ticks) % 2**32
+        self.settings.sweeps = (self.settings.sweeps + ticks) % 2**32
 
     def sweep(self) -> None:
         """One whole round."""

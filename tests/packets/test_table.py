@@ -154,6 +154,26 @@ def test_a_flood_evicts_nobody_who_is_established(id: str, director: Plane) -> N
     empties(director)
 
 
+def test_what_was_evicted_rests(director: Plane) -> None:
+    """A program on another CPU may still be reading it: for two ticks of the sweep its slot is nobody's."""
+    for client in clients(CAPACITY.connections * 2, 6):
+        director.tc(opening(client))
+    slots = Slots(director)
+    dead = slots.phase == abi.SlotPhase.DEAD
+    assert 0 < dead.sum() < CAPACITY.connections / 2, "a burst does not end all that is new"
+    former = slots.raw["control"][dead]
+    for ticks in (0, 1):
+        director.advance(ticks)
+        for client in clients(1000, 7):
+            director.tc(opening(client))
+        assert (Slots(director).raw["control"][dead] == former).all()
+    director.advance(1)
+    verdicts = [director.tc(opening(client)).verdict for client in clients(20, 8)]
+    assert SENT in verdicts
+    assert (Slots(director).raw["control"][dead] != former).any()
+    Slots(director).check()
+
+
 # -- expiry: deadlines are kept within two seconds
 
 

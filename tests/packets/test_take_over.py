@@ -1,4 +1,4 @@
-"""What another director tells of its connections goes into the table, and packets go on as if they had always been here."""
+"""What another director tells of its connections goes into the table, as if they had always been here."""
 
 from __future__ import annotations
 

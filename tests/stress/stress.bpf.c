@@ -268,7 +268,7 @@ static __always_inline void sweep_step(struct traffic *traffic)
 	if (round_is_over(traffic)) {
 		__u32 now = setting->now + 1;
 		WRITE_ONCE(setting->now, now);
-		sweep_part(traffic->step++ % SWEEP_TICKS, now);
+		sweep_part(setting->sweeps % SWEEP_TICKS, now);
 		remember_epochs(traffic);
 	}
 	(void)__sync_lock_test_and_set(&traffic->sweeping, 0);

@@ -26,7 +26,8 @@ _LONGEST = 40  # what is longer than that is no number of 32 bits in any notatio
 _HZ = 250
 _SECONDS = (-_INT[1] // _HZ + 1, _INT[1] // _HZ)
 
-_NO_SYNC = "pylvs does not send connections to a backup director yet"
+_NO_QUEUE = "nothing waits in a queue: what could not be sent yet is found in the table again"
+_BOTH_FORWARD = "no packet asks whether a backup runs; give the VIP to one director at a time"
 _NO_LBLC = "pylvs does not have this scheduler yet"
 _NO_ESTIMATOR = "rates are made from the counters when they are asked for"
 
@@ -57,7 +58,7 @@ KNOBS = _all(
         "free memory, in pages, below which the defences of mode 1 and 2 are on",
         "it is the connection table that runs short here: they are on while less than a quarter of it is free",
     ),
-    Knob("backup_only", 0, _INT, "1: a backup director does not forward", _NO_SYNC),
+    Knob("backup_only", 0, _INT, "1: a backup director does not forward", _BOTH_FORWARD),
     Knob(
         "cache_bypass",
         0,
@@ -116,21 +117,33 @@ KNOBS = _all(
         "1: a reply is routed as if it came from the director",
         "replies are always routed so, as with 1",
     ),
-    Knob("sync_persist_mode", 0, _INT, "1: templates are synchronised with their connections only", _NO_SYNC),
-    Knob("sync_ports", 1, _INT, "how many threads and UDP ports synchronise", _NO_SYNC, "a power of two"),
-    Knob("sync_qlen_max", None, (0, (1 << 32) - 1), "messages that may wait to be sent to the backup", _NO_SYNC),
-    Knob("sync_refresh_period", 0, _SECONDS, "seconds after which a connection's state is sent again", _NO_SYNC),
-    Knob("sync_retries", 0, (0, 3), "how often a state is sent again within the period", _NO_SYNC),
-    Knob("sync_sock_size", 0, _INT, "bytes of the socket's buffer", _NO_SYNC),
+    Knob("sync_persist_mode", 0, _INT, "1: of a persistent service a backup is told of templates only"),
+    Knob(
+        "sync_ports",
+        1,
+        _INT,
+        "how many UDP ports the sync daemons use, from when they start; 64 at most",
+        "",
+        "a power of two",
+    ),
+    Knob("sync_qlen_max", None, (0, (1 << 32) - 1), "messages that may wait to be sent to the backup", _NO_QUEUE),
+    Knob(
+        "sync_refresh_period",
+        0,
+        _SECONDS,
+        "seconds after which a connection's state is sent again, 0: half of its timeout",
+    ),
+    Knob("sync_retries", 0, (0, 3), "how often a state is sent again within sync_refresh_period"),
+    Knob("sync_sock_size", 0, _INT, "bytes of the sync daemons' socket buffers, from when they start; 0: the usual"),
     Knob(
         "sync_threshold",
         (3, 50),
         (0, 65535),
-        "packets before a connection is first sent, and the period of packets after which it is again",
-        _NO_SYNC,
+        "the second: 0, and sync_refresh_period 0, and a state is sent only once; other values have no effect",
+        "",
         "two numbers, the first below the second or the second 0",
     ),
-    Knob("sync_version", 1, (0, 1), "the version of the synchronisation's messages", _NO_SYNC),
+    Knob("sync_version", 1, (0, 1), "the version of the sync daemon's messages"),
     Knob(
         "local_port_first",
         1024,

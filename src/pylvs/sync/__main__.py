@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from pylvs.director.ebpf import daemon as daemons
 from pylvs.director.ebpf.table import Table
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMED = "/run/netns"
+_NAMED = Path("/run/netns")
 
 
 def goes_on_with(directory: int) -> Callable[[], bool]:
@@ -38,10 +39,10 @@ def _names() -> set[str]:
     """The names of the network namespace that we are in."""
     here = os.stat("/proc/self/ns/net")
     found = set()
-    for name in os.listdir(_NAMED) if os.path.isdir(_NAMED) else ():
+    for path in _NAMED.glob("*"):
         try:
-            if os.path.samestat(os.stat(f"{_NAMED}/{name}"), here):
-                found.add(name)
+            if os.path.samestat(path.stat(), here):
+                found.add(path.name)
         except OSError:
             continue
     return found
@@ -49,6 +50,7 @@ def _names() -> set[str]:
 
 def main(state: str, pins: str, text: str) -> int:
     """Run it until its director is gone, or it is told to stop."""
+    os.chdir("/")
     directory = os.open(pins, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     daemon = daemons.unpacked(text)
     table = Table(f"/proc/self/fd/{directory}")  # good whatever becomes of the mount that led there

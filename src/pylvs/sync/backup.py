@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import time
 
-from pylvs.director.ebpf import knobs
 from pylvs.director.ebpf.incoming import Incoming
 from pylvs.sync.channel import receivers
 from pylvs.sync.message import decode
@@ -27,11 +26,7 @@ class Backup:
 
     def __init__(self, daemon: SyncDaemon, table: Table) -> None:
         self._daemon = daemon
-        known = knobs.read(table.settings)
-        ports, size = known["sync_ports"], known["sync_sock_size"]
-        assert isinstance(ports, int)
-        assert isinstance(size, int)
-        self._sockets = receivers(daemon, ports, size)
+        self._sockets = receivers(daemon, table.settings)
         self._incoming = Incoming(table)
 
     def run(self, goes_on: Callable[[], bool]) -> None:

@@ -5,22 +5,36 @@ from __future__ import annotations
 import socket
 import struct
 
-from pylvs.model import SyncDaemon
+from pylvs.director.ebpf.abi import Knob
+from pylvs.director.ebpf.knobs import number
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pylvs.director.ebpf.abi import Settings
+    from pylvs.model import SyncDaemon
+
+_MOST_PORTS = 64
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT = 10, 0
 _RECEIVED_AT_ONCE = 4 << 20
 """Bytes that wait for a backup where sync_sock_size says nothing: a master that starts tells of everything at once."""
 
 
-def senders(daemon: SyncDaemon, number: int, size: int) -> list[socket.socket]:
-    """One for each of so many ports; raises `OSError`."""
-    return [_sender(daemon, daemon.port + offset, size) for offset in range(number)]
+def senders(daemon: SyncDaemon, settings: Settings) -> list[socket.socket]:
+    """One for each port, as the knobs say; raises `OSError`."""
+    size = number(settings, Knob.SYNC_SOCK_SIZE)
+    return [_sender(daemon, port, size) for port in _ports(daemon, settings)]
 
 
-def receivers(daemon: SyncDaemon, number: int, size: int) -> list[socket.socket]:
-    """One for each of so many ports; raises `OSError`."""
-    return [_receiver(daemon, daemon.port + offset, size) for offset in range(number)]
+def receivers(daemon: SyncDaemon, settings: Settings) -> list[socket.socket]:
+    """One for each port, as the knobs say; raises `OSError`."""
+    size = number(settings, Knob.SYNC_SOCK_SIZE)
+    return [_receiver(daemon, port, size) for port in _ports(daemon, settings)]
+
+
+def _ports(daemon: SyncDaemon, settings: Settings) -> range:
+    """As many as sync_ports, one after the other."""
+    return range(daemon.port, daemon.port + min(number(settings, Knob.SYNC_PORTS), _MOST_PORTS))
 
 
 def _sender(daemon: SyncDaemon, port: int, size: int) -> socket.socket:

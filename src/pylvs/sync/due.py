@@ -16,9 +16,10 @@ from pylvs.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-_SOON = 10 * TICKS_A_SECOND
+SOON = 10 * TICKS_A_SECOND
 """What ends sooner for the backup is about to run out; the kernel's master, too, repeats nothing more often."""
 
 
@@ -36,25 +37,28 @@ def later(first: Any, second: Any) -> Any:
     """By how many ticks `first` is later than `second`; the clock of 32 bits goes round."""
     import numpy
 
-    return (numpy.asarray(first, "<u4") - numpy.asarray(second, "<u4")).astype("<i4")
+    return (numpy.asarray(first, "<u4") - numpy.asarray(second, "<u4")).view("<i4")
 
 
-def due(refresh: Refresh, now: int, fresh: Any, deadline: Any, timeout: Any, told: Any) -> Any:
-    """Of connections in states that are told. `fresh`: this state was not told. `told`: records with `deadline`, `at` and
-    `tries`, of what was told last.
+def due(refresh: Refresh, now: int, *, deadline: Any, timeout: Any, told: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Of connections whose state was told: which are to be told again, and which are repeated within the period.
+
+    `told`: arrays `deadline`, `at` and `tries`, of what was told last.
     """
     import numpy
 
     moved = later(deadline, told["deadline"])
     if not refresh.repeats:
-        return fresh
-    most = numpy.maximum(timeout // 2, _SOON)
+        nothing = numpy.zeros(len(moved), bool)
+        return nothing, nothing
+    most = numpy.maximum(timeout // 2, SOON)
     if refresh.period:
         most = numpy.minimum(most, refresh.period)
-    runs_out = (moved > 0) & (later(told["deadline"], now) <= _SOON)
-    return fresh | (numpy.abs(moved) >= most) | runs_out | _retried(refresh, now, moved, told)
+    runs_out = (moved > 0) & (later(told["deadline"], now) <= SOON)
+    regular = (numpy.abs(moved) >= most) | runs_out
+    return regular, ~regular & _retried(refresh, now, moved, told)
 
 
-def _retried(refresh: Refresh, now: int, moved: Any, told: Any) -> Any:
+def _retried(refresh: Refresh, now: int, moved: Any, told: Mapping[str, Any]) -> Any:
     waited = later(now, told["at"]) >= refresh.period // 8
     return (moved > 0) & waited & (told["tries"] < refresh.retries) & bool(refresh.period)

@@ -10,7 +10,6 @@ A receiver believes nothing: a message that is not whole yields what came before
 from __future__ import annotations
 
 import struct
-from enum import IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
 from pylvs.model import IPAddress
@@ -34,8 +33,11 @@ _ADDRESS_SIZES = {4: 4, 6: 16}
 _SIZE_MASK, _VERSION_SHIFT = 0xFFF, 12
 
 
-class Flag(IntFlag):
-    """Bits of a connection's flags on the wire, the kernel's IP_VS_CONN_F_*; the lowest three are its method."""
+class Flag:
+    """Bits of a connection's flags on the wire, the kernel's IP_VS_CONN_F_*; the lowest three are its method.
+
+    Plain numbers: an enum's would take longer than all else that is done with a connection.
+    """
 
     NOOUTPUT = 0x80
     INACTIVE = 0x100
@@ -59,7 +61,10 @@ _LONGEST = {_Option.SEQUENCES: _SEQUENCES, _Option.ENGINE_DATA: 255, _Option.ENG
 
 
 class SyncConnection(Value):
-    """A connection, or a persistence template, as one director tells another of it. `state` is the protocol's own number."""
+    """A connection, or a persistence template, as one director tells another of it.
+
+    `state` is the protocol's own number.
+    """
 
     protocol: int
     client: IPAddress

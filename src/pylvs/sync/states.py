@@ -27,8 +27,11 @@ ACTIVE = frozenset({State.ESTABLISHED, State.SYN_SENT, State.SYN_RECV, State.SYN
 """Those that count as ActiveConn."""
 
 
+_FROM_WIRE = {
+    (int(protocol), number): State(first + number) for protocol, first in FIRST.items() for number in _NUMBERS[protocol]
+}
+
+
 def from_wire(protocol: int, number: int) -> State | None:
     """The state of a number; None where there is none."""
-    if protocol not in FIRST or number not in _NUMBERS[Protocol(protocol)]:
-        return None
-    return State(FIRST[Protocol(protocol)] + number)
+    return _FROM_WIRE.get((protocol, number))

@@ -126,7 +126,8 @@ class ControlShift(IntEnum):
     SETTLED = 25
     ASSURED = 26
     HERE = 27
-    TOLD = 28
+    RESTING = 28
+    TOLD = 29
     GENERATION = 32
     TAG = 48
 

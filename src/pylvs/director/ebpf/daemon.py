@@ -92,26 +92,34 @@ def found(cookie: int) -> list[SyncDaemon]:
 
 def start(cookie: int, pins: str, daemon: SyncDaemon) -> None:
     """Raises `DaemonRuns`, `DaemonFailed`."""
-    import subprocess
-
     path = bpffs.daemon_path(cookie, daemon.role)
     there = _read(path)
     if there and there[1].runs:
         raise DaemonRuns
-    command = [sys.executable, "-m", "pylvs.sync", path, pins, packed(daemon)]
-    with open(f"{path}.log", "w") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, cwd="/"
-        )
-    assert process.stdout is not None
-    answer = process.stdout.readline().decode().strip()
-    process.stdout.close()
+    pid, answers = _spawn([sys.executable, "-m", "pylvs.sync", path, pins, packed(daemon)], f"{path}.log")
+    with os.fdopen(answers) as file:
+        answer = file.readline().strip()
     if answer == "ok":
         return
-    process.wait()
+    os.waitpid(pid, 0)
     if answer:
+        remove(f"{path}.log")
         raise DaemonFailed(answer)
     raise DataPlaneError("the sync daemon ended before it had begun", hint=f"what it said is in {path}.log")
+
+
+def _spawn(command: list[str], log: str) -> tuple[int, int]:
+    """A process of its own session, and the other end of its standard output."""
+    answers, its_end = os.pipe()
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, its_end, 1),
+    ]
+    try:
+        return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True), answers
+    finally:
+        os.close(its_end)
 
 
 def stop(cookie: int, role: SyncRole) -> None:

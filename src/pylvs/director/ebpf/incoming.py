@@ -27,6 +27,7 @@ _TOLD = struct.Struct("=16s16s16sIIHHBBBB")
 _LONGEST = 31 * 86400  # as long as any timeout can be set to
 _TEMPLATE_TIMEOUT = 180  # the kernel's, for a template of the protocol's version 0, which does not say
 _MOST_WAITING = 1 << 16
+_PROTOCOLS = frozenset(map(int, Protocol))
 
 _Key = tuple[int, bool, "IPAddress", int, "IPAddress", int]
 
@@ -112,11 +113,11 @@ def _key(one: SyncConnection) -> _Key:
 
 
 def is_plausible(one: SyncConnection) -> bool:
-    """Whether it is a connection, or a template, that a director of ours could have. None of ours has an engine's data."""
+    """Whether a director of ours could have it: a connection or a template. None of ours has an engine's data."""
     if one.engine or one.engine_data or not one.client.version == one.virtual.version == one.server.version:
         return False
     if one.is_template:
-        known = one.protocol in {*Protocol} if not one.mark else one.protocol in {0, *Protocol}
+        known = one.protocol in _PROTOCOLS or (one.protocol == 0 and one.mark != 0)
         return known and one.client_port == 0 and one.state <= 1
     if from_wire(one.protocol, one.state) is None or not one.client_port or not one.virtual_port:
         return False

@@ -17,6 +17,12 @@ def read(settings: abi.Settings) -> dict[str, KnobValue]:
     return {name: _unpack(knob.KNOBS[name], settings.knob[_place(name)]) for name in knob.KNOBS}
 
 
+def number(settings: abi.Settings, which: abi.Knob) -> int:
+    """What one of them is set to; of two numbers, the second."""
+    value = _unpack(knob.KNOBS[which.name.lower()], settings.knob[which])
+    return value if isinstance(value, int) else value[1]
+
+
 def write(settings: abi.Settings, values: Mapping[str, KnobValue]) -> None:
     """Set some; they hold from the next packet on."""
     for name, value in values.items():

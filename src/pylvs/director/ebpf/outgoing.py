@@ -1,5 +1,6 @@
-"""The connections that a backup is to be told of, read out of the mapped table: one part of it at a time, so that a whole
-look takes as long as the master says. What was told is remembered by slot, outside of the table.
+"""The connections that a backup is to be told of, read out of the mapped table, one part of it at a time.
+
+What was told is remembered by slot, outside of the table.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from pylvs.director.ebpf import abi
 from pylvs.director.ebpf.abi import ConnectionState, ControlShift, ForwardingMethod
 from pylvs.director.ebpf.convert import unpack_address
 from pylvs.director.ebpf.servers import view
-from pylvs.model import Protocol
 from pylvs.model.value import Value
-from pylvs.sync.due import Refresh, due
+from pylvs.sync.due import SOON, Refresh, due, later
 from pylvs.sync.message import DR, NAT, TUN, Flag, SyncConnection
 from pylvs.sync.states import ACTIVE, FIRST, TOLD
 
@@ -33,11 +33,14 @@ _SLOT = {
     "link": "<u4",
     "peer": "<u4",
 }
-_METHODS = {
-    ForwardingMethod.NAT: NAT,
-    ForwardingMethod.DR: DR | Flag.NOOUTPUT,
-    ForwardingMethod.TUN: TUN | Flag.NOOUTPUT,
+_FLAGS = {
+    int(ForwardingMethod.NAT): NAT,
+    int(ForwardingMethod.DR): DR | Flag.NOOUTPUT,
+    int(ForwardingMethod.TUN): TUN | Flag.NOOUTPUT,
 }
+"""By the method, as the kernel sets them. FULLNAT is not in the protocol."""
+_FIRST = {int(protocol): int(state) for protocol, state in FIRST.items()}
+_ACTIVE = frozenset(map(int, ACTIVE))
 _FRESH = 2 * abi.TICKS_A_SECOND  # a look later, what was put off just before the last one is no older than this
 _LAST_TICK = abi.TICKS_A_SECOND - 1
 
@@ -54,7 +57,7 @@ class Server(Value):
 
 
 class Outgoing:
-    """A look over one director's table."""
+    """A look over one director's table. `servers` are remembered until they are cleared."""
 
     def __init__(self, table: Table) -> None:
         import numpy
@@ -62,111 +65,87 @@ class Outgoing:
         self._table = table
         buckets = table.connections
         self._slots = numpy.frombuffer(buckets.memory, _dtype(), count=buckets.entries * abi.SLOTS)
-        kept = [
-            ("control", "<u8"),
-            ("deadline", "<u4"),
-            ("server", "<u4"),
-            ("at", "<u4"),
-            ("tries", "u1"),
-            ("sent", "?"),
-        ]
-        self._told = numpy.zeros(len(self._slots), numpy.dtype(kept))
+        kept = {"control": "<u8", "deadline": "<u4", "server": "<u4", "at": "<u4", "tries": "u1", "sent": "?"}
+        self._told = {name: numpy.zeros(len(self._slots), kind) for name, kind in kept.items()}
         self.servers: dict[int, Server | None] = {}
 
     def forget(self) -> None:
         """Nothing counts as told any more."""
-        self._told["sent"] = False
-        self._told["control"] = 0
+        self._told["control"][:] = 0
 
     def part(
         self, number: int, parts: int, refresh: Refresh, most: int, *, only_templates: bool = False
     ) -> list[SyncConnection]:
-        """What is to be told now of one of so many parts of the table, `most` at most; it counts as told then. A template
-        comes after its connections; `only_templates` leaves out those that have one.
-        """
-        import numpy
+        """What is to be told now of one of so many parts of the table, `most` at most; it counts as told then.
 
+        A template comes after its connections; `only_templates` leaves out those that have one.
+        """
         size = -(-len(self._slots) // parts)
-        first = number * size
-        part = self._slots[first : first + size]
-        chosen = numpy.flatnonzero(_candidates(part["control"]))
-        if not len(chosen):
+        here = slice(number * size, (number + 1) * size)
+        slots, told = self._slots[here], {name: array[here] for name, array in self._told.items()}
+        control = slots["control"].copy()
+        live = _candidates(control)
+        if not live.any():
             return []
-        rows = part[chosen]
-        same = _identity(part["control"][chosen]) == _identity(rows["control"])  # the others are another's by now
-        rows, chosen = self._with_ends(rows[same]), chosen[same]
-        told = self._told[first + chosen]
-        timeout = self._timeouts(rows)
-        wanted = self._wanted(rows, told, timeout, refresh, only_templates=only_templates)
-        picked = numpy.flatnonzero(wanted)[:most]
-        self._note(first + chosen, rows, told, picked)
-        connections = list(self._connections(rows[picked], timeout[picked]))
+        deadline, server, now = slots["deadline"].copy(), slots["server"].copy(), self._table.settings.now
+        self._look_at_peers(slots, live, deadline, now)
+        identity = _identity(control)
+        new = live & ((told["control"] != identity) | (told["server"] != server))
+        fresh = new & ~_is_of_udp(control) | live & ~new & ~told["sent"] & _may_be_told(control, deadline, told)
+        known = live & ~new & told["sent"]
+        timeout = self._timeouts(control, server, live)
+        regular, retried = due(refresh, now, deadline=deadline, timeout=timeout, told=told)
+        wanted = (fresh | known & (regular | retried)) & _is_own(control, deadline) & (later(deadline, now) > 0)
+        if only_templates:
+            wanted &= _is_of_template(control) | (slots["link"] == 0)
+        _note(told, new, control=identity, server=server, deadline=deadline)
+        picked = self._picked(slots, wanted, identity, most)
+        told["tries"][picked] = (told["tries"][picked] + 1) * ~(fresh | regular)[picked]
+        told["deadline"][picked], told["at"][picked], told["sent"][picked] = deadline[picked], now, True
+        connections = list(self._connections(slots[picked], deadline[picked], timeout[picked]))
         return sorted(connections, key=_is_template)
 
-    def _with_ends(self, rows: Any) -> Any:
-        """With the later end of both sides, of those that have two."""
+    def _look_at_peers(self, slots: Any, live: Any, deadline: Any, now: int) -> None:
+        """A connection that is about to end may have another side that ends later."""
         import numpy
 
-        others = self._slots["deadline"][numpy.maximum(rows["peer"], 1) - 1]
-        later = (others - rows["deadline"]).astype("<i4") > 0
-        rows["deadline"] = numpy.where((rows["peer"] != 0) & later, others, rows["deadline"])
-        return rows
+        near = numpy.flatnonzero(live & (later(deadline, now) <= SOON))
+        peers = slots["peer"][near]
+        others = self._slots["deadline"][numpy.maximum(peers, 1) - 1]
+        longer = (peers != 0) & (later(others, deadline[near]) > 0)
+        deadline[near[longer]] = others[longer]
 
-    def _timeouts(self, rows: Any) -> Any:
+    def _timeouts(self, control: Any, server: Any, live: Any) -> Any:
         """In ticks, of each one's state; a template's is its service's."""
         import numpy
 
-        by_state = numpy.array(self._table.settings.timeout, "<u4")
-        control = rows["control"]
-        timeouts = by_state[_bits(control, ControlShift.STATE, 8).astype(int) % abi.STATE_SLOTS]
-        services = view(self._table.services, self._table.services.entries, persistence="<u4")["persistence"]
-        servers = view(self._table.servers, self._table.servers.entries, service="<u4")["service"]
-        return numpy.where(_is_of_template(control), services[servers[rows["server"]]], timeouts)
+        by_state = numpy.zeros(256, "<u4")
+        by_state[: abi.STATE_SLOTS] = self._table.settings.timeout
+        timeouts = by_state[_state(control)]
+        templates = numpy.flatnonzero(live & _is_of_template(control))
+        if len(templates):
+            services = view(self._table.services, self._table.services.entries, persistence="<u4")["persistence"]
+            servers = view(self._table.servers, self._table.servers.entries, service="<u4")["service"]
+            timeouts[templates] = services[servers[server[templates]]]
+        return timeouts
 
-    def _wanted(self, rows: Any, told: Any, timeout: Any, refresh: Refresh, *, only_templates: bool) -> Any:
-        control, now = rows["control"], self._table.settings.now
-        identity = _identity(control)
-        same = (told["control"] == identity) & (told["server"] == rows["server"])
-        template = _is_of_template(control)
-        udp = _bits(control, ControlShift.STATE, 8) == ConnectionState.UDP
-        fresh = ~(same & told["sent"]) & ~(udp & ~template & ~(same & (told["deadline"] != rows["deadline"])))
-        wanted = due(refresh, now, fresh, rows["deadline"], timeout, told) & (fresh | same & told["sent"])
-        untouched = _bits(control, ControlShift.TOLD, 1).astype(bool) & (
-            rows["deadline"] % (_LAST_TICK + 1) == _LAST_TICK
-        )
-        half_made = (_bits(control, ControlShift.METHOD, 4) == ForwardingMethod.NAT) & (rows["peer"] == 0)
-        wanted &= ~untouched & ~half_made & ((rows["deadline"] - now).astype("<i4") > 0)
-        return wanted & (template | (rows["link"] == 0)) if only_templates else wanted
-
-    def _note(self, indexes: Any, rows: Any, told: Any, picked: Any) -> None:
-        """What is told now, and how what is not looks, to see whether it changes."""
+    @staticmethod
+    def _picked(slots: Any, wanted: Any, identity: Any, most: int) -> Any:
+        """Those that are whole, and still the ones that were looked at."""
         import numpy
 
-        sent = numpy.zeros(len(rows), bool)
-        sent[picked] = True
-        identity = _identity(rows["control"])
-        new = (told["control"] != identity) | (told["server"] != rows["server"])
-        repeated = (rows["deadline"] - told["deadline"]).astype("<i4") <= 0
-        after = told.copy()
-        changed = sent | new
-        for name, value in (("control", identity), ("server", rows["server"]), ("deadline", rows["deadline"])):
-            after[name] = numpy.where(changed, value, told[name])
-        after["at"] = numpy.where(changed, self._table.settings.now, told["at"])
-        after["tries"] = numpy.where(sent & ~new & ~repeated, numpy.minimum(told["tries"], 254) + 1, told["tries"])
-        after["tries"][new] = 0
-        after["sent"] = numpy.where(new, sent, told["sent"] | sent)
-        self._told[indexes] = after
+        picked = numpy.flatnonzero(wanted)[:most]
+        rows = slots[picked]
+        half_made = (_bits(rows["control"], ControlShift.METHOD, 4) == ForwardingMethod.NAT) & (rows["peer"] == 0)
+        return picked[~half_made & (_identity(slots["control"][picked]) == identity[picked])]
 
-    def _connections(self, rows: Any, timeouts: Any) -> Iterator[SyncConnection]:
-        now = self._table.settings.now
-        left = (rows["deadline"] - now).astype("<i4")
+    def _connections(self, rows: Any, deadlines: Any, timeouts: Any) -> Iterator[SyncConnection]:
+        left = later(deadlines, self._table.settings.now).astype("<i8")
         fresh = timeouts.astype("<i8") - left < _FRESH
-        ticks = [
-            whole if full else rest for whole, rest, full in zip(timeouts.tolist(), left.tolist(), fresh, strict=True)
-        ]
-        for row, rest in zip(rows.tolist(), ticks, strict=True):
+        ticks = left * ~fresh + timeouts * fresh
+        for row, rest in zip(rows.tolist(), ticks.tolist(), strict=True):
             server = self._server(row[6])
-            if server and server.method in _METHODS:
+            if server and server.method in _FLAGS:
                 yield _connection(row, server, max(1, -(-rest // abi.TICKS_A_SECOND)))
 
     def _server(self, number: int) -> Server | None:
@@ -203,12 +182,47 @@ def _bits(control: Any, shift: ControlShift, bits: int) -> Any:
     return control >> numpy.uint64(shift) & numpy.uint64((1 << bits) - 1)
 
 
+def _has(control: Any, bit: int) -> Any:
+    import numpy
+
+    return control & numpy.uint64(1 << bit) != 0
+
+
+def _state(control: Any) -> Any:
+    return _bits(control, ControlShift.STATE, 8).astype("u1")
+
+
 def _is_of_template(control: Any) -> Any:
-    return _bits(control, ControlShift.PROTOCOL, 8) & 0x40 != 0
+    return _has(control, ControlShift.PROTOCOL + abi.TEMPLATE_PROTOCOL.bit_length() - 1)
+
+
+def _is_of_udp(control: Any) -> Any:
+    return _state(control) == ConnectionState.UDP
+
+
+def _may_be_told(control: Any, deadline: Any, told: Any) -> Any:
+    """All that waits for its turn; UDP only once a second packet has come."""
+    return ~_is_of_udp(control) | (deadline != told["deadline"])
+
+
+def _is_own(control: Any, deadline: Any) -> Any:
+    """It was not told by another director, or a packet has been here since: see bpf/take_over.h."""
+    return ~_has(control, ControlShift.TOLD) | (deadline % abi.TICKS_A_SECOND != _LAST_TICK)
+
+
+def _note(told: dict[str, Any], new: Any, **values: Any) -> None:
+    """What is seen for the first time, or in another state: it has not been told."""
+    import numpy
+
+    numbers = numpy.flatnonzero(new)
+    for name, value in values.items():
+        told[name][numbers] = value[numbers]
+    told["sent"][numbers] = False
+    told["tries"][numbers] = 0
 
 
 def _candidates(control: Any) -> Any:
-    """Live client sides, in states that are told, of methods that the protocol has, and not of the director's own programs."""
+    """Live client sides, in states that are told, by methods that the protocol has; no own programs'."""
     import numpy
 
     wanted = abi.SlotPhase.LIVE | abi.SlotSide.CLIENT << ControlShift.SIDE
@@ -219,7 +233,7 @@ def _candidates(control: Any) -> Any:
     told = numpy.zeros(256, bool)
     told[list(TOLD)] = True
     fullnat = _bits(control, ControlShift.METHOD, 4) == ForwardingMethod.FULLNAT
-    return live & (told[_bits(control, ControlShift.STATE, 8).astype(int)] | _is_of_template(control)) & ~fullnat
+    return live & (told[_state(control)] | _is_of_template(control)) & ~fullnat
 
 
 def _identity(control: Any) -> Any:
@@ -232,26 +246,28 @@ def _identity(control: Any) -> Any:
 
 def _connection(row: tuple[Any, ...], server: Server, timeout: int) -> SyncConnection:
     control, source, destination, client_port, virtual_port, *_ = row
-    protocol = control >> ControlShift.PROTOCOL & 0xFF
-    method = _METHODS[ForwardingMethod(server.method)]
-    client, virtual = unpack_address(source), unpack_address(destination)
+    protocol, method = control >> ControlShift.PROTOCOL & 0xFF, _FLAGS[server.method]
     if protocol & abi.TEMPLATE_PROTOCOL:
-        assured = control >> ControlShift.ASSURED & 1
-        server_port = server.port if virtual_port else 0
         protocol &= ~abi.TEMPLATE_PROTOCOL
-        flags = Flag.TEMPLATE | Flag.INACTIVE | method
-        return SyncConnection(
-            *(protocol, client, 0, virtual, virtual_port, server.address, server_port),
-            *(int(flags), assured, timeout, server.mark),
-        )
-    state = ConnectionState(control >> ControlShift.STATE & 0xFF)
-    server_port = virtual_port
-    if server.mapped_port and server.virtual_port in (0, virtual_port):
-        server_port = server.mapped_port
-    flags = Flag(method) if state in ACTIVE else method | Flag.INACTIVE
+        flags, state = Flag.TEMPLATE | Flag.INACTIVE | method, control >> ControlShift.ASSURED & 1
+        server_port = server.port if virtual_port else 0
+    else:
+        own = control >> ControlShift.STATE & 0xFF
+        flags, state = method | (0 if own in _ACTIVE else Flag.INACTIVE), own - _FIRST[protocol]
+        mapped = server.mapped_port and server.virtual_port in (0, virtual_port)
+        server_port = server.mapped_port if mapped else virtual_port
     return SyncConnection(
-        *(protocol, client, client_port, virtual, virtual_port, server.address, server_port),
-        *(int(flags), state - FIRST[Protocol(protocol)], timeout, server.mark),
+        protocol,
+        unpack_address(source),
+        client_port,
+        unpack_address(destination),
+        virtual_port,
+        server.address,
+        server_port,
+        flags,
+        state,
+        timeout,
+        server.mark,
     )
 
 

@@ -1,4 +1,4 @@
-"""Which services and servers there are, by what connections say of them: one look at the mapped arrays, whatever their size."""
+"""Which services and servers there are, by what connections say of them."""
 
 from __future__ import annotations
 
