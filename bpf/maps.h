@@ -42,13 +42,16 @@ struct {
 	__type(value, struct server);
 } servers SEC(".maps");
 
-/* Swapped whole. */
+/*
+ * Swapped whole. Sizes instead of types, because Python makes rings without BTF, and before 6.2 a map that has it is not
+ * like one that hasn't.
+ */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ring_part);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ring_part));
 };
 
 struct {

@@ -18,9 +18,18 @@ settings.load_profile("pylvs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Both are for script/test and CI."""
+    """For script/test and CI."""
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails, as with CI set in the environment")
+    parser.addoption("--slow", action="store_true", help="also what takes minutes: all of it on Linux 6.1")
     parser.addoption("--failed-check", action="append", default=[], help="a check that failed before the tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes runs only when it is asked for."""
+    if not config.getoption("--slow"):
+        left_out = [item for item in items if item.get_closest_marker("slowest")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

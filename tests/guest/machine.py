@@ -34,11 +34,22 @@ _MEMORY = "2G"
 _BOOT_SECONDS = 120.0
 _GRACE_SECONDS = 60.0
 _OPTIONS = (
-    *("-accel", "tcg,tb-size=512", "-cpu", "max", "-m", _MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
+    *(
+        "-accel",
+        "tcg,tb-size=512",
+        "-cpu",
+        "max,la57=off",
+        "-m",
+        _MEMORY,
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+    ),
     *("-device", "virtio-serial-pci", "-chardev", "stdio,id=port,signal=off"),
     *("-device", "virtserialport,chardev=port,name=pylvs"),
 )
-_KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"
+_KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 random.trust_cpu=on"
 
 
 class Guest:
@@ -128,8 +139,8 @@ def booted(cpus: int = 1) -> Iterator[Guest]:
         raise GuestError(f"there is no {_QEMU}", hint="script/guest installs it (Debian: qemu-system-x86)")
     with booting() as (kernel, initrd):
         console = initrd.with_name("console")
-        argv = [_QEMU, *_OPTIONS, "-smp", str(cpus), "-serial", f"file:{console}", "-append", _KERNEL_OPTIONS]
-        argv += ["-kernel", str(kernel), "-initrd", str(initrd)]
+        argv = ["setpriv", "--pdeathsig", "KILL", _QEMU, *_OPTIONS, "-smp", str(cpus), "-serial", f"file:{console}"]
+        argv += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", _KERNEL_OPTIONS]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             yield Guest(process, console)

@@ -16,7 +16,7 @@ from pylvs.director import knob
 from pylvs.director.ebpf import abi, attach, bpffs, daemon, knobs, libbpf
 from pylvs.director.ebpf.capacity import Capacity
 from pylvs.director.ebpf.director import EbpfDirector
-from pylvs.director.ebpf.table import Table, word
+from pylvs.director.ebpf.table import Table
 from pylvs.errors import NotPermitted, NotSupportedHere
 from pylvs.model import (
     Connection,
@@ -245,8 +245,8 @@ class Plane:
             self.table.servers[number].next_hop = abi.NextHop()
         fd = one_map(self.table.fd("director_tc"), "client_ways")
         info = libbpf.map_info(fd)
-        for index in range(info.max_entries):
-            libbpf.update(fd, word(index), bytes(info.value_size * self.table.cpus))
+        each = info.value_size * self.table.cpus // 4
+        libbpf.update_words(fd, [0] * each * info.max_entries, each)
         os.close(fd)
 
     def knows_the_way(self) -> None:

@@ -1,4 +1,4 @@
-"""What tests/conftest.py makes of a run with skips, and of one whose checks failed before."""
+"""What tests/conftest.py makes of skips, of checks that failed before, and of what takes minutes."""
 
 from __future__ import annotations
 
@@ -59,3 +59,9 @@ def test_a_check_that_failed_before_fails_the_run(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "ERROR script/lint" in done.stdout
     assert done.stdout.splitlines()[-1].count("1 error")
+
+
+@pytest.mark.parametrize(("arguments", "result"), [((), "1 deselected"), (("--slow",), "2 passed")])
+def test_what_takes_minutes_runs_when_it_is_asked_for(arguments: tuple[str, ...], result: str, tmp_path: Path) -> None:
+    slowest = "@pytest.mark.slowest\ndef test_slowest():\n    pass\n"
+    assert result in run(tmp_path, slowest, *arguments, "-W", "ignore").stdout.splitlines()[-1]
