@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pylvs.director.ebpf import bpffs
 from pylvs.director.ipvs.director import IpvsDirector
 from pylvs.lab import namespace, node, service
 from pylvs.lab.topology import Hook, Lab
@@ -25,6 +26,7 @@ class Served(LabUnderTest):
     """The network of a lab, whose service the kernel's IPVS has."""
 
     def __init__(self, method: str) -> None:
+        bpffs.ensure_mounted()  # as a lab with a service of its own does it: for all of its nodes
         super().__init__(Lab(f"ipvs-{method}-{os.getpid()}", ForwardingMethod(method), Hook.AUTO, service=False))
         if words := service.realserver(self.topology):
             for server in self.topology.servers:

@@ -10,7 +10,7 @@ from tests.golden.test_transcripts import EXCLUDED, WITHOUT_MODULE, _cases, _rec
 from tests.ipvs.kernel import Kernel
 from tests.ipvsadm import ipvsadm
 
-HASH_ORDER = {("more-address", "addresses -t"), ("more-address", "addresses --sctp-service")}
+HASH_ORDER = {("more-address", f"addresses {option}") for option in ("-t", "-u", "--sctp-service")}
 """More of them: with the real ipvsadm these come out as test_agreement.py says, in the order of this kernel's table."""
 
 

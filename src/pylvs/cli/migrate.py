@@ -72,11 +72,11 @@ def _check(table: State, old: _Director, new: _Director, target: str) -> None:
 
 def _carry_out(wanted: State, new: _Director, target: str) -> None:
     """All of it, or nothing."""
-    fresh = isinstance(new, EbpfDirector) and new.table is None
+    fresh = isinstance(new, EbpfDirector) and new.table is None  # what was loaded for this is to go again
     try:
         migration.carry_out(wanted, new)
     except BaseException as error:
-        if fresh:
+        if fresh and isinstance(new, EbpfDirector) and new.table is not None:
             _unload(new)
         if isinstance(error, PylvsError):
             raise PylvsError(f"{NAMES[target]} refused: {error}; all was left as it was", hint=error.hint) from error

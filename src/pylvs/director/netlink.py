@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from socket import AF_NETLINK, SOCK_RAW, socket
+from socket import AF_NETLINK, MSG_DONTWAIT, SOCK_RAW, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Netlink:
         self._socket.close()
 
     def ask(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
-        """The bodies of what the kernel answers, all of them; raises `OSError`."""
+        """All that the kernel answers, without headers; raises `OSError`, which is `InterruptedError` if it gives none."""
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(body), kind, REQUEST | flags, self._sequence, 0)
         self._socket.send(header + body)
@@ -53,8 +53,13 @@ class Netlink:
         return answers
 
     def _receive(self, answers: list[bytes]) -> bool:
-        """Take what comes next; False when there is no more."""
-        data = self._socket.recv(_LARGEST)
+        """Take what comes next; False when there is no more. What was asked has been done when `send` returns, so an
+        answer that is not there by now never comes: the kernel doesn't acknowledge what was interrupted.
+        """
+        try:
+            data = self._socket.recv(_LARGEST, MSG_DONTWAIT)
+        except BlockingIOError:
+            raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR)) from None
         if not data:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         for kind, sequence, body in _messages(data):

@@ -198,7 +198,10 @@ class IpvsDirector:
         """Raises `NoDaemon`."""
         from pylvs.director.ipvs.daemon import pack_role
 
-        self._family.change(Command.DEL_DAEMON, attribute(Attribute.DAEMON, pack_role(role)), _OF_DAEMONS)
+        try:
+            self._family.change(Command.DEL_DAEMON, attribute(Attribute.DAEMON, pack_role(role)), _OF_DAEMONS)
+        except InterruptedError:
+            pass  # it is gone before its thread had begun, which the kernel doesn't acknowledge
 
     def connections(self) -> Iterator[Connection]:
         """Every connection, in the order of the kernel's table."""

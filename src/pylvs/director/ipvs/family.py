@@ -74,6 +74,8 @@ class Family:
     ) -> list[dict[int, bytes]]:
         try:
             answers = self._netlink.ask(self._number, _HEADER.pack(command, VERSION, 0) + packed, flags)
+        except InterruptedError:
+            raise
         except OSError as error:
             raise _refusal(error, meaning) from None
         return [attributes(answer[_HEADER.size :]) for answer in answers]
