@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pylvs.director.ebpf import abi
+from pylvs.director.ebpf.convert import pack_address, unpack_address
 from pylvs.director.ebpf.incoming import Incoming
 from pylvs.model import ForwardingMethod, VirtualService
 from pylvs.sync.message import DR, Flag, SyncConnection, decode
 from tests.packets.plane import SENT, Plane, service
 from tests.packets.slots import Slots
-from tests.packets.wire import CIP, RIP1, RIP2, VIP, tcp, word
+from tests.packets.wire import CIP, RIP1, RIP2, RIP3, VIP, tcp, word
 
 pytestmark = pytest.mark.root
 
@@ -136,6 +137,15 @@ def test_a_server_that_went_since_the_last_look_gets_nothing(standing: Plane, in
     standing.delete(NAT_SERVICE, f"{RIP1}:8080")
     assert incoming.take([told()]) == 0
     assert not standing.connections()
+
+
+def test_a_place_that_another_server_has_by_now_is_not_bound_to(standing: Plane, incoming: Incoming) -> None:
+    servers = standing.table.servers
+    number = next(n for n in range(servers.entries) if unpack_address(servers[n].address) == ip_address(RIP1))
+    servers[number].address = abi.Address.from_buffer_copy(pack_address(ip_address(RIP3)))
+    assert incoming.take([told()]) == 0
+    servers[number].address = abi.Address.from_buffer_copy(pack_address(ip_address(RIP1)))
+    assert incoming.take([told()]) == 1
 
 
 def test_many_are_taken_in_several_frames(standing: Plane, incoming: Incoming) -> None:
