@@ -14,7 +14,7 @@ from pylvs.lab import interruption, namespace, node, service, state
 from pylvs.lab.errors import LabError, LabExists, NoSuchCommand, NoSuchLab, NoSuchNode, WhichLab
 from pylvs.lab.topology import Lab, Topology, namespace_of, topology
 
-_SECONDS = 60.0
+_SECONDS = 600.0  # the verifier takes minutes on a CPU that is emulated, or shared by many
 _AT_ONCE = 4  # starting Python is work, and a lab may have 64 real servers
 
 
@@ -108,7 +108,10 @@ def _on(network: Topology, where: str, argv: Sequence[str], stdin: str | None = 
     words = argv if argv[0] not in node.PYTHON else ("pylvs", *argv[len(node.PYLVS) :])
     if not node.which(argv[0]):
         raise LabError(f"{where}: the {argv[0]} command is missing", hint=f"install it: script/setup {argv[0]}")
-    done = node.run(network.namespace(where), *argv, stdin=stdin, timeout=_SECONDS)
+    try:
+        done = node.run(network.namespace(where), *argv, stdin=stdin, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{where}: {' '.join(words)}: not done after {_SECONDS:.0f} seconds") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise LabError(f"{where}: {' '.join(words)}: {said[0] if said else done.returncode}")
