@@ -82,7 +82,7 @@ SETTINGS = """\
 --set 1000 0 77
 """
 KNOB = "conn_reuse_mode"
-MIGRATED = "3 services with 5 real servers"
+MIGRATED = "4 services with 7 real servers"
 
 
 @pytest.mark.parametrize("served", ["nat"], indirect=True)

@@ -43,7 +43,7 @@ class Netlink:
         self._socket.close()
 
     def ask(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
-        """All that the kernel answers, without headers; raises `OSError`, which is `InterruptedError` if it gives none."""
+        """The bodies of all that the kernel answers; raises `OSError`, `InterruptedError` if it gives no answer."""
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(body), kind, REQUEST | flags, self._sequence, 0)
         self._socket.send(header + body)

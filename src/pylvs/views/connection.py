@@ -23,11 +23,13 @@ _HEADER_WITH_ENGINE = f"{_COLUMNS}{'destination':18} {'pe name':16} pe_data\n"
 
 
 def connections(entries: Iterable[Connection], name: Name, *, persistence_engine: bool = False) -> Iterator[str]:
-    """Text piece by piece, for there may be millions; if asked for, with what persistence engines know them by."""
+    """Text piece by piece, for there may be millions; if asked for, with what persistence engines know them by, beside
+    the header's columns as in ipvsadm.
+    """
     yield _TITLE + (_HEADER_WITH_ENGINE if persistence_engine else _HEADER)
     for entry in entries:
         if persistence_engine and isinstance(entry, EngineConnection):
-            yield f"{_columns(entry, name, 18)} {entry.engine:16} {entry.engine_data}\n"
+            yield f"{_columns(entry, name, 16)} {entry.engine:18} {entry.engine_data}\n"
         else:
             yield f"{_columns(entry, name)}\n"
 

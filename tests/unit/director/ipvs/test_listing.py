@@ -27,7 +27,8 @@ def test_every_line_is_a_connection() -> None:
 
 
 def test_what_an_engine_knows_is_shown_if_asked_for() -> None:
-    *_, third, _ = connections(parsed(LINES.splitlines(keepends=True)), numeric, persistence_engine=True)
-    assert third == (
-        "UDP 00:59  NONE        10.10.1.2:0        10.20.0.100:5060   10.30.0.11:5060    sip              call-two@h\n"
+    line = "UDP C0000201 0000 C0000201 13C4 C000020B 13C4 NONE             59 sip call-one@h\n"
+    *_, listed = connections(parsed([line]), numeric, persistence_engine=True)
+    assert listed == (
+        "UDP 00:59  NONE        192.0.2.1:0        192.0.2.1:5060     192.0.2.11:5060  sip                call-one@h\n"
     )
