@@ -58,7 +58,7 @@ static __always_inline void compare(struct candidate *best, __u32 index, __u64 l
 }
 
 /* True once both draws have found their server. */
-static __always_inline bool draw(struct choice *choice, __u32 index, __u64 load, __u64 weight)
+static __always_inline bool find_drawn(struct choice *choice, __u32 index, __u64 load, __u64 weight)
 {
 	for (int i = 0; i < 2; i++) {
 		choice->draw[i] -= weight;
@@ -109,7 +109,7 @@ __noinline int look_at(__u32 index, struct choice *choice)
 		choice->sum += weight;
 		return false;
 	case LOOK_FOR_DRAWN:
-		return draw(choice, index, load, weight);
+		return find_drawn(choice, index, load, weight);
 	}
 	return true;
 }

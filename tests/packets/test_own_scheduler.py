@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pylvs.director.ebpf import abi, libbpf
 from pylvs.director.ebpf.director import EbpfDirector
+from pylvs.director.ebpf.table import word as word32
 from tests.ipvsadm import Outcome, ipvsadm
-from tests.packets.plane import SENT, Plane
+from tests.packets.plane import SENT, Plane, one_map
 from tests.packets.wire import tcp, word
 
 pytestmark = pytest.mark.root
@@ -105,6 +108,15 @@ def test_a_restore_lays_out_rings_too(example: Path, plane: Plane) -> None:
     rules = f"-A -t {VIP}:80 -s shares\n-a -t {VIP}:80 -r 192.168.0.111 -g -w 9\n-a -t {VIP}:80 -r 192.168.0.188 -g\n"
     assert ipvsadm(["-R"], plane.director, rules) == ("", "", 0)
     assert turns(plane, 40) == {"192.168.0.111": 30, "192.168.0.188": 10}
+
+
+def test_the_file_is_known_where_the_pins_are_lost(example: Path, plane: Plane) -> None:
+    served(example, plane)
+    held = one_map(plane.table.fd("director_tc"), "scheduler_files")
+    found = libbpf.lookup(held, word32(0), abi.PATH_SIZE)
+    os.close(held)
+    assert found is not None
+    assert found.rstrip(b"\0") == os.fsencode(example)
 
 
 def test_an_unknown_name_is_refused_as_by_ipvsadm(example: Path, plane: Plane) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from math import gcd
 
-from pylvs.scheduler.hash import MAGLEV_KEYS, fold, siphash
 from pylvs.scheduler.ring import Ring, Scheduler, Selection, stands_nowhere
 
 TYPE_CHECKING = False
@@ -25,6 +24,8 @@ _WEIGHT_BITS = 6
 
 def _order(endpoint: Endpoint) -> Iterator[int]:
     """Every place of the table once, as one server likes them."""
+    from pylvs.scheduler.hash import MAGLEV_KEYS, fold, siphash  # no command but those about mh needs it
+
     key = fold(endpoint.address, endpoint.port)
     place, skip = siphash(key, MAGLEV_KEYS[0]) % TURNS, siphash(key, MAGLEV_KEYS[1]) % (TURNS - 1) + 1
     while True:

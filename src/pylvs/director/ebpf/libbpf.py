@@ -225,6 +225,11 @@ def possible_cpus() -> int:
     return _check(_lib().libbpf_num_possible_cpus(), "count CPUs")
 
 
+def bind_map(program: int, map_fd: int) -> None:
+    """Let a program hold a map that it doesn't use: as long as it is attached, the map is there."""
+    _check(_lib().bpf_prog_bind_map(program, map_fd, None), "bind a map")
+
+
 def create_inner_array(name: str, value_size: int, entries: int) -> int:
     """An array that can stand in a map of maps."""
 

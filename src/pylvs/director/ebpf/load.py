@@ -108,6 +108,7 @@ def load(directory: str, capacity: Capacity) -> Table:
             opened.set_max_entries(name, capacity.servers)
         opened.set_max_entries("addresses", capacity.services + capacity.servers + abi.LOCALS)
         verify(opened)
+        _hold_scheduler_files(opened)
         fd = opened.map_fd("settings")
         _settle(Array(fd, abi.Settings)[0], seeds, capacity)
         os.close(fd)
@@ -117,6 +118,16 @@ def load(directory: str, capacity: Capacity) -> Table:
     table = Table(directory)
     start_sweep(table)
     return table
+
+
+def _hold_scheduler_files(opened: libbpf.Object) -> None:
+    """No program reads them, but where the pins are lost it is an attached program that is asked for its maps."""
+    program, held = opened.program_fd("director_tc"), opened.map_fd("scheduler_files")
+    try:
+        libbpf.bind_map(program, held)
+    finally:
+        os.close(program)
+        os.close(held)
 
 
 def _settle(settings: abi.Settings, seeds: tuple[int, ...], capacity: Capacity) -> None:
@@ -161,6 +172,7 @@ def load_again(directory: str, live_fds: Mapping[str, int]) -> Table:
             if name in live_fds:
                 opened.reuse(name, live_fds[name])
         verify(opened)
+        _hold_scheduler_files(opened)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         for name in (*PINNED_MAPS, *PINNED_PROGRAMS):
             _pin_over(opened, name, f"{directory}/{name}")
