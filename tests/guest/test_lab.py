@@ -16,7 +16,20 @@ def test_requests_are_balanced_in_a_lab(guest: Guest, method: str) -> None:
     up = guest.run(["pylvs", "lab", "up", method])
     assert (up.returncode, up.stderr) == (0, ""), up.stdout
     vip = guest.run(["pylvs", "lab", "exec", "director", "--", "pylvs", "ipvsadm", "-Sn"]).stdout.split()[2]
-    ask = ["pylvs", "lab", "exec", "client", "--", "curl", "-sS", "-m", "20", *[f"http://{vip}/"] * 4]
+    ask = [
+        "pylvs",
+        "lab",
+        "exec",
+        "client",
+        "--",
+        "curl",
+        "-sS",
+        "-m",
+        "20",
+        "-H",
+        "Connection: close",
+        *[f"http://{vip}/"] * 4,
+    ]
     answers = guest.run(ask).stdout.splitlines()
     assert len(answers) == 4
     assert answers[:2] == answers[2:]
