@@ -431,7 +431,7 @@ struct early_fragment {
 	__u8 frame[EARLY_SIZE];
 };
 
-enum event_kind { EVENT_SCHEDULED, EVENT_EXPIRED, EVENT_EVICTED, EVENT_DROPPED, EVENT_DELETED };
+enum event_kind { EVENT_SCHEDULED, EVENT_EXPIRED, EVENT_EVICTED, EVENT_DELETED, EVENT_DROPPED };
 
 /* What `pylvs watch` shows. What does not apply is zero. */
 struct event {

@@ -241,8 +241,8 @@ class EventKind(IntEnum):
     SCHEDULED = 0
     EXPIRED = 1
     EVICTED = 2
-    DROPPED = 3
-    DELETED = 4
+    DELETED = 3
+    DROPPED = 4
 
 
 class XdpSending(IntEnum):
