@@ -404,6 +404,9 @@ def difference(before: Counters, after: Counters) -> Counters:
 
 
 def counted(row: Row) -> Counters:
+    """As in IPVS, a request that is refused on its way out counts; a reply is refused before it gets that far."""
+    if row.verdict in ("ttl_exceeded", "too_big") and row.frame[IP].dst == VIP:
+        return Counters(row.opens, 1, 0, len(row.frame.payload), 0)
     if row.verdict != SENT:
         return Counters()
     size = len(row.out.payload)

@@ -158,7 +158,7 @@ def test_a_server_behind_a_gateway(plane: Plane) -> None:
 def test_no_route_to_the_server(hook: str, plane: Plane) -> None:
     plane.serve(WEB, f"{NOWHERE}:80")
     assert plane.run(hook, SYN).verdict == "no_route"
-    assert plane.snapshot(WEB).counters.in_packets == 0
+    assert plane.snapshot(WEB).counters.in_packets == 1
 
 
 def test_where_the_kernel_does_not_forward(plane: Plane) -> None:

@@ -14,8 +14,8 @@ class EventKind(StrEnum):
     SCHEDULED = "scheduled"  # a new connection got its real server
     EXPIRED = "expired"  # it ended by its timeout, or because its client opened a new one from the same port
     EVICTED = "evicted"  # it had to make room for another
-    DROPPED = "dropped"  # a packet was dropped
     DELETED = "deleted"  # an operator ended it
+    DROPPED = "dropped"  # a packet was dropped
 
 
 class Event(Value):
