@@ -70,6 +70,7 @@ __noinline int parse_tc(struct __sk_buff *skb, struct packet *packet)
 		parse((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, packet, &frame, false);
 	if (parsed == PARSED_NOT_OURS || (is_here(skb) && was_handed_over(frame.eth)))
 		return PARSED_NOT_OURS;
+	read_for_outer(&frame, packet);
 	if (packet->tuple.protocol == IPPROTO_SCTP && parsed == PARSED_PORTS)
 		packet->tcp_flags = sctp_flags(skb, packet->l4_offset, packet->length + sizeof(struct ethhdr));
 	return parsed;

@@ -140,10 +140,11 @@ __noinline int encapsulate_xdp(struct xdp_md *ctx, __u32 server_index, const str
  * What only the complete path can do: another family behind the director, a tunnel with checksums, telling the server who the
  * client is, and the director's own stack as a real server.
  */
-static __always_inline bool is_for_tc(const struct packet *packet, const struct decision *decision, __u32 method,
+static __always_inline bool is_for_tc(const struct frame *frame, const struct decision *decision, __u32 method,
 				      enum verdict verdict)
 {
 	const struct server *server = decision->server;
+	bool ipv4 = frame->ip;
 	if (unlikely(server->local))
 		return true;
 	if (method == METHOD_TUN)
@@ -151,19 +152,18 @@ static __always_inline bool is_for_tc(const struct packet *packet, const struct 
 	if (likely(method != METHOD_FULLNAT))
 		return false;
 	if (verdict == VERDICT_REQUEST)
-		return is_ipv4(&server->address) != packet->ipv4 ||
-		       (packet->tcp_header && !(decision->control & SETTLED));
-	return !decision->owner || is_ipv4(&decision->owner->source) != packet->ipv4 ||
-	       (packet->tcp_header && !(READ_ONCE(decision->owner->control) & SETTLED));
+		return is_ipv4(&server->address) != ipv4 || (frame->tcp && !(decision->control & SETTLED));
+	return !decision->owner || is_ipv4(&decision->owner->source) != ipv4 ||
+	       (frame->tcp && !(READ_ONCE(decision->owner->control) & SETTLED));
 }
 
-static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in, const struct packet *packet,
+static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in, struct packet *packet,
 				       struct frame *frame, struct decision *decision, enum verdict verdict)
 {
 	struct way way;
 	__u32 method = method_of(decision->control);
 	bool request = verdict == VERDICT_REQUEST;
-	if (packet->ttl <= 1 || is_for_tc(packet, decision, method, verdict))
+	if (ttl_of(frame) <= 1 || is_for_tc(frame, decision, method, verdict))
 		return XDP_PASS;
 	struct rewriting to = rewriting_of(packet->tuple.ports, decision, method, verdict);
 	__u32 added = method == METHOD_TUN ? overhead(decision->server) : 0;
@@ -178,6 +178,7 @@ static __always_inline int forward_xdp(struct xdp_md *ctx, struct interface *in,
 	if (rewrites(method))
 		rewrite_xdp(frame, &to);
 	if (method == METHOD_TUN) {
+		read_for_outer(frame, packet);
 		struct inner inner = inner_of(packet);
 		inner.tunnel = decision->server->tunnel;
 		struct way chosen = way;

@@ -17,10 +17,10 @@ struct packet {
 	__u16 tcp_flags;   /* SCTP: its event, see sctp.h; or one of the two below */
 	__u8 tcp_header;   /* bytes of it, 0 where there is none */
 	__u8 ttl;
-	__u8 tos;
 	bool ipv4;
-	bool dont_fragment;
 	bool fragment;
+	__u8 tos; /* this and the next are read by themselves, where they are needed */
+	bool dont_fragment;
 };
 
 /* Where its headers lie, for those that change them there. */
@@ -175,9 +175,7 @@ static __always_inline enum parsed parse_ipv4(struct cursor *cursor, __u32 size,
 	packet->fragment = ip->frag_off & bpf_htons(FRAGMENT_OFFSET_OR_MORE);
 	packet->fragment_id = ip->id;
 	packet->ttl = ip->ttl;
-	packet->tos = ip->tos;
 	packet->ipv4 = true;
-	packet->dont_fragment = ip->frag_off & bpf_htons(DONT_FRAGMENT);
 	if (packet->length < header || packet->length + sizeof(struct ethhdr) > size || (plain && packet->fragment))
 		return PARSED_NOT_OURS;
 	packet->tuple.source = ipv4_address(ip->saddr);
@@ -241,9 +239,7 @@ static __always_inline enum parsed parse_ipv6(struct cursor *cursor, __u32 size,
 	packet->fragment = false;
 	packet->fragment_id = 0;
 	packet->ttl = ip6->hop_limit;
-	packet->tos = bpf_ntohl(ip6->flow) >> 20;
 	packet->ipv4 = false;
-	packet->dont_fragment = false;
 	packet->tuple.source = ipv6_address(ip6->saddr);
 	packet->tuple.destination = ipv6_address(ip6->daddr);
 	/* to us such addresses are IPv4's, and no honest packet has them */
@@ -273,4 +269,23 @@ static __always_inline enum parsed parse(void *data, void *data_end, __u32 size,
 	if (kind == bpf_htons(ETH_P_IPV6))
 		return parse_ipv6(&cursor, size, packet, frame, plain);
 	return PARSED_NOT_OURS;
+}
+
+static __always_inline __u8 ttl_of(const struct frame *frame)
+{
+	return frame->ip ? frame->ip->ttl : frame->ip6 ? frame->ip6->hop_limit : 0;
+}
+
+/* What a tunnel takes over into its outer header: XDP's stack has no room to keep that for all packets. */
+static __always_inline void read_for_outer(const struct frame *frame, struct packet *packet)
+{
+	packet->ttl = ttl_of(frame);
+	packet->tos = 0;
+	packet->dont_fragment = false;
+	if (frame->ip) {
+		packet->tos = frame->ip->tos;
+		packet->dont_fragment = frame->ip->frag_off & bpf_htons(DONT_FRAGMENT);
+	} else if (frame->ip6) {
+		packet->tos = bpf_ntohl(frame->ip6->flow) >> 20;
+	}
 }

@@ -46,6 +46,7 @@ def kernel(*addresses: str) -> Iterator[Kernel]:
     """This thread is in a fresh namespace, whose eth0 has these addresses."""
     home = here()
     unshare()
+    Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")  # addresses of IPv6 can be used at once
     try:
         ip(
             "link add eth0 type veth peer name far0",

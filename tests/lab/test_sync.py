@@ -122,6 +122,7 @@ def test_another_sync_id_is_not_listened_to(directors: Failover) -> None:
     start(directors, "a", "master")
     with directors.connect("nat") as other:
         ask(other)
+        time.sleep(3)  # the master looks every second: it has told of this one, and nobody has listened
         directors.pylvs("b", "ipvsadm", "--stop-daemon", "backup")
         start(directors, "b", "backup")
         with directors.connect("nat") as connection:

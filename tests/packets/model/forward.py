@@ -88,7 +88,8 @@ class Forwarder:
         if server.real.method is ForwardingMethod.DR:
             return build.forwarded(packet)
         if server.real.method is ForwardingMethod.TUN:
-            self._check_tunnel_port(packet, server, seen)
+            if packet.network.length <= mtu:  # of what is cut the last part is seen, which has no ports
+                self._check_tunnel_port(packet, server, seen)
             return build.wrapped(packet, server.real.tunnel, server.source, server.real.endpoint.address, seen)
         if flow and fullnat and not choice.reply and flow.local is None:
             assert to.ports[0] in LOCAL_PORTS
