@@ -83,12 +83,6 @@ __noinline int look_at(__u32 index, struct choice *choice)
 	if (!may_be_chosen(server))
 		return false;
 	switch (choice->selection) {
-	case SELECT_LEAST:
-		compare(&choice->best, index, load_measure(load), 1);
-		return false;
-	case SELECT_WEIGHTED_LEAST:
-		compare(&choice->best, index, load_measure(load), weight);
-		return false;
 	case SELECT_NEVER_QUEUE:
 		if (!active)
 			choice->best.server = 0;
@@ -114,10 +108,34 @@ __noinline int look_at(__u32 index, struct choice *choice)
 	return true;
 }
 
+/* lc and wlc, which most services have: without a call for each server. */
+static __always_inline void weigh(__u32 index, struct choice *choice, bool weighted)
+{
+	const struct server *server = server_at(index);
+	__u64 weight = server ? READ_ONCE(server->weight) : 0;
+	if (weight && may_be_chosen(server))
+		compare(&choice->best, index, load_measure(READ_ONCE(server->load)), weighted ? weight : 1);
+}
+
 struct looking {
 	void *ring;
 	__u32 turns;
 };
+
+static long weigh_part(__u32 number, struct looking *looking)
+{
+	const struct ring_part *part = ring_part(looking->ring, number);
+	struct choice *choice = own_choice();
+	if (!part || !choice)
+		return 1;
+	bool weighted = choice->selection == SELECT_WEIGHTED_LEAST;
+	for (__u32 i = 0; i < RING_WORDS; i++) {
+		__u32 turn = number * RING_WORDS + i - RING_HEADER; /* of the header's words: more than any */
+		if (turn < looking->turns)
+			weigh(part->word[i], choice, weighted);
+	}
+	return 0;
+}
 
 static long look_at_part(__u32 number, struct looking *looking)
 {
@@ -144,7 +162,11 @@ __noinline int select_least(__u32 service_number, __u32 selection)
 	struct looking looking = {.ring = ring, .turns = first->word[0]};
 	choice->selection = selection;
 	choice->best.server = 0;
-	bpf_loop((RING_HEADER + looking.turns + RING_WORDS - 1) / RING_WORDS, look_at_part, &looking, 0);
+	__u32 parts = (RING_HEADER + looking.turns + RING_WORDS - 1) / RING_WORDS;
+	if (selection == SELECT_LEAST || selection == SELECT_WEIGHTED_LEAST)
+		bpf_loop(parts, weigh_part, &looking, 0);
+	else
+		bpf_loop(parts, look_at_part, &looking, 0);
 	return choice->best.server;
 }
 
